@@ -7,7 +7,7 @@ const droppedModules = new Set(['Preface']);
 const endOfProse = /^(?:Review Questions?|Critical Thinking Questions?|Personal Application Questions?|References|Key Terms|Glossary)$/u;
 const objectives = /^By the end of this section, you will be able to:?$/u;
 const noHeading = /^(?:Summary|Link to Learning|Everyday Connection|Dig Deeper|What Do You Think\??|Connect the Concepts|Introduction|Figure|Table)/u;
-const notATerm = /^(?:this|that|these|those|it|there|he|she|they|we|you|i|one|what|which|who|another|other|here|some|many|most|such|each|both|all|the (?:first|second|third|other|same|result|idea|goal|most|more|purpose|problem|question|answer|reason|point|key|best|only|main|next|last|fact|former|latter|following|author|researchers?|study|participants?)|an? (?:example|good|more|second|third|common|key|few|number|major|similar|person|recent)|for|in|on|at|if|when|while|as|his|her|their|our|your|my|its|not|but|and|so|although|because|however|perhaps|also|then|now)\b/iu;
+const notATerm = /^(?:since|like|unlike|despite|during|before|after|by|with|from|to|of|this|that|these|those|it|there|he|she|they|we|you|i|one|what|which|who|another|other|here|some|many|most|such|each|both|all|the (?:first|second|third|other|same|result|idea|goal|most|more|purpose|problem|question|answer|reason|point|key|best|only|main|next|last|fact|former|latter|following|author|researchers?|study|participants?)|an? (?:example|good|more|second|third|common|key|few|number|major|similar|person|recent)|for|in|on|at|if|when|while|as|his|her|their|our|your|my|its|not|but|and|so|although|because|however|perhaps|also|then|now)\b/iu;
 
 function cleanParagraph(paragraph) {
   return text
@@ -56,7 +56,7 @@ export function definedTerm(sentence) {
   const found = /^((?:An? |The )?[A-Z]?[A-Za-z][\w'-]*(?: [a-z][\w'-]*| of| the){0,3}?)(?: \([A-Z]{2,6}\))?(?:, or [a-z' -]{3,30},| or [a-z' -]{3,30})? (?:is|are|refers to|involves|describes|is defined as|occurs when) (?:an?|the|one|when|any|how|our|those|defined|characterized|known)\b/u.exec(sentence);
   if (!found) return '';
   const term = found[1];
-  if (notATerm.test(term) || text.countWords(term) > 4 || /\b(?:of|the|that|which|who|his|her|their|this|these|and)$/u.test(term) || /\b(?:that|which|who|this|these|those|his|her|their|your|our)\b/u.test(term)) return '';
+  if (notATerm.test(term) || text.countWords(term) > 4 || /\b(?:of|the|that|which|who|his|her|their|this|these|and|themselves|itself)$/u.test(term) || /\b(?:that|which|who|this|these|those|his|her|their|your|our)\b/u.test(term)) return '';
   return term.replace(/^(An?|The) /u, (article) => article.toLowerCase()).replace(/^([A-Z])(?=[a-z]+(?: [a-z]|$))/u, (letter) => letter.toLowerCase());
 }
 
@@ -71,11 +71,15 @@ const takeWords = (parts, limit) => {
   return kept.join(' ');
 };
 
+/** A title in running case: a word keeps its capital unless the prose also writes it small. */
+const lowerTitle = (title, words) => title.replace(/[\w'-]+/gu, (word) => (/^[A-Z][a-z'-]*[a-z]$/u.test(word) && words.has(word.toLowerCase()) ? word.toLowerCase() : word));
+
 const deictic = /\b(?:Figure|Table|this section|this chapter|this module|next section|previous section|the video|the photo|pictured|shown (?:here|below|above))\b/iu;
 
 /** Question and answer pairs of one module: defined terms, section headings, critical-thinking questions. */
 export function derivePairs({ sections, thinking }) {
   const pairs = [];
+  const words = new Set(sections.flatMap((section) => section.paragraphs).join(' ').match(/[\w'-]+/gu));
   for (const { heading, paragraphs } of sections) {
     for (const paragraph of paragraphs) {
       const all = text.sentences(paragraph).filter((sentence) => !deictic.test(sentence));
@@ -83,13 +87,15 @@ export function derivePairs({ sections, thinking }) {
         const term = definedTerm(sentence);
         if (!term) return;
         const plural = new RegExp(`^${term.replace(/[.*+?^${}()|[\]\\]/gu, '\\$&')} are\\b`, 'iu').test(sentence);
-        pairs.push({ kind: 'definition', subject: term, question: plural ? `What are ${term}?` : `What is ${term}?`, answer: takeWords(all.slice(i, i + 4), 90) });
+        const answer = takeWords(all.slice(i, i + 4), 90);
+        if (text.countWords(answer) < 14) return;
+        pairs.push({ kind: 'definition', subject: term, question: plural ? `What are ${term}?` : `What is ${term}?`, answer });
       });
     }
     if (noHeading.test(heading) || text.countWords(heading) > 8) continue;
     const opening = takeWords(paragraphs.slice(0, 2).flatMap((paragraph) => text.sentences(paragraph)).filter((sentence) => !deictic.test(sentence)), 110);
     if (text.countWords(opening) < 25) continue;
-    pairs.push({ kind: 'section', subject: heading, question: heading, answer: opening });
+    pairs.push({ kind: 'section', subject: lowerTitle(heading, words), question: heading, answer: opening });
   }
   for (const pair of thinking) pairs.push({ kind: 'thinking', subject: pair.question, ...pair });
   return pairs;

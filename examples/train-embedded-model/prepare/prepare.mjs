@@ -38,10 +38,9 @@ const sectionQuestions = [
   (x) => `What does psychology say about ${x}?`,
 ];
 
-function sectionQuestion(id, { subject, answer }, seed) {
-  if (/^(?:what|why|how|who|when|where|do|does|is|are|can)\b/iu.test(subject)) return `${subject.replace(/\?$/u, '')}?`;
-  const lower = subject.toLowerCase();
-  return pick(sectionQuestions, `${seed}:section`, id)(answer.toLowerCase().includes(lower) && !answer.includes(subject) ? lower : subject);
+function sectionQuestion(id, { subject }, seed) {
+  if (/^(?:what|why|how|who|when|where|do|does|is|are|can)\b/iu.test(subject)) return `${subject[0].toUpperCase()}${subject.slice(1).replace(/\?$/u, '')}?`;
+  return pick(sectionQuestions, `${seed}:section`, id)(subject);
 }
 
 const conversation = (question, answer) => [
