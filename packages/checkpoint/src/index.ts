@@ -1,1 +1,14 @@
-export {};
+export { bfloat16ToFloat32, float32ToBfloat16 } from './bfloat16.js';
+export { type CheckpointReader, openCheckpoint } from './checkpoint-reader.js';
+export type { SafetensorsDtype } from './dtype.js';
+export { float16ToFloat32, float32ToFloat16 } from './float16.js';
+export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
+export {
+  type NamedArray,
+  type ShardOptions,
+  type WritableDtype,
+  type WrittenFile,
+  writeSafetensors,
+  writeShardedSafetensors,
+} from './safetensors-writer.js';
+export { writeFileAtomic } from './write-file-atomic.js';

@@ -1,0 +1,155 @@
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { bfloat16ToFloat32 } from './bfloat16.js';
+import { isFloatDtype } from './dtype.js';
+import { float16ToFloat32 } from './float16.js';
+import type { TensorEntry } from './header.js';
+import { SafetensorsFile } from './safetensors-file.js';
+import { parseShardIndex } from './shard-index.js';
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/** An open checkpoint: every header checked, no tensor read yet. */
+export interface CheckpointReader {
+  /** Every tensor's name, sorted. */
+  readonly names: readonly string[];
+  /** The metadata of the file, or of all shards merged in the order of their names. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Where a tensor lies and what it is. Throws if the checkpoint has no such tensor. */
+  entry(name: string): TensorEntry;
+  /** Reads one tensor, decoded from F32, F16 or BF16 to float32. The array is the caller's. */
+  read(name: string): Promise<Float32Array>;
+  /** Reads one tensor's bytes as stored, little-endian. The array is the caller's. */
+  readRaw(name: string): Promise<Uint8Array>;
+  /** Closes the files. Reading afterwards throws. */
+  close(): Promise<void>;
+}
+
+class OpenCheckpoint implements CheckpointReader {
+  readonly names: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  private readonly located = new Map<string, { entry: TensorEntry; file: SafetensorsFile }>();
+  private closed = false;
+
+  constructor(
+    private readonly path: string,
+    private readonly files: readonly SafetensorsFile[],
+  ) {
+    for (const file of files) {
+      for (const entry of file.header.tensors) this.located.set(entry.name, { entry, file });
+    }
+    this.names = [...this.located.keys()].sort();
+    this.metadata = Object.assign({}, ...files.map((file) => file.header.metadata));
+  }
+
+  private locate(name: string): { entry: TensorEntry; file: SafetensorsFile } {
+    const found = this.located.get(name);
+    if (found) return found;
+    throw new Error(
+      `checkpoint: ${this.path}: expected a tensor "${name}", got none; the file has ${this.names.length} tensors, first "${this.names[0]}".`,
+    );
+  }
+
+  entry(name: string): TensorEntry {
+    return this.locate(name).entry;
+  }
+
+  async readRaw(name: string): Promise<Uint8Array> {
+    const { entry, file } = this.locate(name);
+    if (this.closed) throw new Error(`checkpoint: ${this.path}: tensor "${name}" was read after close().`);
+    return file.read(entry);
+  }
+
+  async read(name: string): Promise<Float32Array> {
+    const { dtype } = this.entry(name);
+    if (!isFloatDtype(dtype)) {
+      throw new Error(
+        `checkpoint: ${this.path}: tensor "${name}": expected F32, F16 or BF16 to decode, got ${dtype}; readRaw gives its bytes.`,
+      );
+    }
+    const { buffer } = await this.readRaw(name);
+    if (dtype === 'F32') return new Float32Array(buffer);
+    return dtype === 'F16' ? float16ToFloat32(new Uint16Array(buffer)) : bfloat16ToFloat32(new Uint16Array(buffer));
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await Promise.all(this.files.map((file) => file.close()));
+  }
+}
+
+/** Opens every path, or none: a failure closes what was opened. */
+async function openAll(paths: readonly string[]): Promise<SafetensorsFile[]> {
+  const opened: SafetensorsFile[] = [];
+  try {
+    for (const path of paths) opened.push(await SafetensorsFile.open(path));
+    return opened;
+  } catch (error) {
+    await Promise.all(opened.map((file) => file.close()));
+    throw error;
+  }
+}
+
+/** The index and the shards must tell the same story. */
+function checkShard(shard: string, file: SafetensorsFile, index: ReadonlyMap<string, string>, indexPath: string): void {
+  const present = new Set(file.header.tensors.map(({ name }) => name));
+  for (const name of present) {
+    const expected = index.get(name);
+    if (expected === shard) continue;
+    throw new Error(
+      `checkpoint: ${file.path}: tensor "${name}": expected only tensors that ${indexPath} places here, got one it ${expected === undefined ? 'does not list' : `places in ${expected}`}.`,
+    );
+  }
+  for (const [name, place] of index) {
+    if (place === shard && !present.has(name)) {
+      throw new Error(
+        `checkpoint: ${file.path}: tensor "${name}": expected here by ${indexPath}, got a shard without it; fetch the shard again.`,
+      );
+    }
+  }
+}
+
+async function openShards(indexPath: string): Promise<CheckpointReader> {
+  const index = parseShardIndex(await readFile(indexPath, 'utf8'), indexPath);
+  const shards = [...new Set(index.values())].sort();
+  const files = await openAll(shards.map((shard) => join(dirname(indexPath), shard)));
+  try {
+    files.forEach((file, i) => {
+      checkShard(shards[i], file, index, indexPath);
+    });
+    return new OpenCheckpoint(indexPath, files);
+  } catch (error) {
+    await Promise.all(files.map((file) => file.close()));
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/**
+ * Opens a checkpoint and checks all of it but the tensors' values. Tensors are read one at a time, on demand.
+ *
+ * @param path a `.safetensors` file, a `.index.json` file, or a folder with `model.safetensors` or
+ *   `model.safetensors.index.json` (the single file wins, as in Hugging Face's loaders).
+ * @returns the reader; the caller closes it.
+ * @throws if a file is missing, truncated or malformed, or index and shards disagree: the error names file and tensor.
+ */
+export async function openCheckpoint(path: string): Promise<CheckpointReader> {
+  if (path.endsWith('.index.json')) return openShards(path);
+  const isFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) return new OpenCheckpoint(path, await openAll([path]));
+  const single = join(path, SINGLE);
+  if (await exists(single)) return new OpenCheckpoint(single, await openAll([single]));
+  if (await exists(join(path, INDEX))) return openShards(join(path, INDEX));
+  throw new Error(`checkpoint: ${path}: expected ${SINGLE} or ${INDEX} in this folder, got neither.`);
+}
