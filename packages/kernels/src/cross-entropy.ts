@@ -1,0 +1,36 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
+import { withGradient } from './with-gradient.js';
+
+/**
+ * Negative log-likelihood of each row's target, in nats. A negative target (-100 by convention) is not counted: loss and gradient are 0.
+ *
+ * @param logits `[rows, vocab]`.
+ * @param targets int32 `[rows]`, each below `vocab`; check ids before, since they index memory.
+ * @returns `[rows]`. Caller disposes.
+ */
+export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
+  if (targets.shape[0] !== logits.shape[0]) {
+    throw new Error(
+      `crossEntropy: targets must be [${logits.shape[0]}] for logits [${logits.shape}], got [${targets.shape}].`,
+    );
+  }
+  if (!hasFusedKernel('CrossEntropy')) return crossEntropyReference(logits, targets);
+  return withGradient(
+    [logits],
+    () => runFusedKernel('CrossEntropy', { logits, targets }),
+    () => [logits, targets],
+    (dy, [logits, targets]) => runFusedKernel('CrossEntropyGradient', { dy, logits: logits!, targets: targets! }),
+  );
+}
+
+/** The plain form of `crossEntropy`. Same arguments, result and gradient. */
+export function crossEntropyReference(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
+  return tf.tidy(() => {
+    const vocab = logits.shape[1];
+    const counted = tf.cast(tf.greaterEqual(targets, 0), 'float32');
+    // Clamped first: tfjs-wasm's oneHot writes outside its output for a negative index.
+    const hot = tf.oneHot(tf.relu(targets), vocab, 1, 0, 'float32');
+    return tf.neg(tf.mul(tf.sum(tf.mul(tf.logSoftmax(logits), hot), 1), counted)) as tf.Tensor1D;
+  });
+}

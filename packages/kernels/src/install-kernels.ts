@@ -1,0 +1,46 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
+import { openWasmHeap } from './wasm/heap.js';
+import { installLayers } from './wasm/layers.js';
+import { installProducts } from './wasm/products.js';
+import { installRows } from './wasm/rows.js';
+
+/** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
+export interface InstalledKernels {
+  readonly kernels: 'relaxed-simd' | 'simd' | 'raw-matmul' | 'none';
+}
+
+const installed = new WeakMap<object, InstalledKernels>();
+
+/**
+ * Installs this package's kernels into the active backend, once per backend instance; a later call returns what was installed.
+ *
+ * @param backendName the name of the active backend: `wasm`, `tensorflow`, `webgpu` or `cpu`.
+ * @throws when `backendName` is not the active backend, or the wasm backend is not version 4.22.
+ */
+export async function installKernels(backendName: string): Promise<InstalledKernels> {
+  if (tf.getBackend() !== backendName) {
+    throw new Error(
+      `installKernels: the active backend is '${tf.getBackend()}', not '${backendName}'; call tf.setBackend first.`,
+    );
+  }
+  const backend = tf.backend();
+  const done = installed.get(backend);
+  if (done) return done;
+  const result = await install(backendName);
+  installed.set(backend, result);
+  return result;
+}
+
+async function install(backendName: string): Promise<InstalledKernels> {
+  if (backendName === 'tensorflow') {
+    installTensorflowKernels();
+    return { kernels: 'raw-matmul' };
+  }
+  if (backendName !== 'wasm') return { kernels: 'none' };
+  const heap = await openWasmHeap();
+  installProducts(heap);
+  installRows(heap);
+  installLayers(heap);
+  return { kernels: heap.instructions };
+}

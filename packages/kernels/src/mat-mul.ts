@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/**
+ * Matrix product over the last two dimensions, with a gradient for every shape it accepts. The wasm and TensorFlow backends run it on kernels of this
+ * package; unlike `tf.matMul`, a shared right-hand side is multiplied as one tall product, whose gradient exists.
+ *
+ * @param a `[..., m, k]`, or `[..., k, m]` with `transposeA`.
+ * @param b `[k, n]` shared by all of `a`'s leading dimensions, or `[..., k, n]` with `a`'s or broadcastable ones (`[..., n, k]` with `transposeB`).
+ * @returns `[..., m, n]` float32. Caller disposes.
+ * @throws when an operand has rank below 2, inner sizes differ, or leading dimensions do not broadcast.
+ */
+export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transposeB = false): tf.Tensor {
+  if (a.rank < 2 || b.rank < 2) {
+    throw new Error(
+      `matMul: both operands need rank 2 or more, got [${a.shape}] and [${b.shape}]; reshape a vector to one row.`,
+    );
+  }
+  const innerA = a.shape.at(transposeA ? -2 : -1)!;
+  const innerB = b.shape.at(transposeB ? -1 : -2)!;
+  if (innerA !== innerB) {
+    throw new Error(
+      `matMul: inner sizes must agree, got ${innerA} of [${a.shape}]${transposeA ? ' transposed' : ''} and ` +
+        `${innerB} of [${b.shape}]${transposeB ? ' transposed' : ''}.`,
+    );
+  }
+  if (a.rank === 2 && b.rank === 2) return tf.matMul(a, b, transposeA, transposeB);
+  if (b.rank === 2 && !transposeA) return tallProduct(a, b as tf.Tensor2D, transposeB);
+  return tf.tidy(() => {
+    const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+    const left = tf.broadcastTo(a, [...batch, ...a.shape.slice(-2)]);
+    const right = tf.broadcastTo(b, [...batch, ...b.shape.slice(-2)]);
+    return tf.matMul(left, right, transposeA, transposeB);
+  });
+}
+
+function tallProduct(a: tf.Tensor, b: tf.Tensor2D, transposeB: boolean): tf.Tensor {
+  return tf.tidy(() => {
+    const rows = tf.reshape(a, [-1, a.shape.at(-1)!]);
+    const product = tf.matMul(rows, b, false, transposeB);
+    return tf.reshape(product, [...a.shape.slice(0, -1), product.shape[1]!]);
+  });
+}

@@ -1,0 +1,394 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { expect, it } from 'vitest';
+import {
+  adamWUpdate,
+  adamWUpdateReference,
+  combineRows,
+  combineRowsReference,
+  crossEntropy,
+  crossEntropyReference,
+  dispatchRows,
+  flashAttention,
+  flashAttentionReference,
+  gather,
+  groupedMatMul,
+  groupedMatMulReference,
+  matMul,
+  type RowPlan,
+  rmsNorm,
+  rmsNormReference,
+  rotate,
+  rotateReference,
+  sumOfSquares,
+  swiGlu,
+  swiGluReference,
+} from './index.js';
+
+/** float32 sums of a few hundred products in another order, with a fused or an unfused multiply-add. */
+const SUM = 2e-5;
+
+let seed = 1;
+const random = (...shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed++);
+const positions = (n: number, m: number) => {
+  const angles = Float32Array.from({ length: n * m }, (_, i) => Math.floor(i / m) * 0.3 ** (i % m));
+  return [tf.tensor2d(angles.map(Math.cos), [n, m]), tf.tensor2d(angles.map(Math.sin), [n, m])] as const;
+};
+
+/** Value and gradients of the fast form against the plain one. */
+async function expectSame(
+  fast: (...t: tf.Tensor[]) => tf.Tensor,
+  plain: (...t: tf.Tensor[]) => tf.Tensor,
+  inputs: tf.Tensor[],
+  tolerance = SUM,
+): Promise<void> {
+  const weighted =
+    (f: (...t: tf.Tensor[]) => tf.Tensor) =>
+    (...t: tf.Tensor[]) => {
+      const y = f(...t);
+      return tf.sum(tf.mul(y, tf.sin(tf.reshape(tf.range(0, y.size), y.shape))));
+    };
+  const [a, b] = [tf.tidy(() => fast(...inputs)), tf.tidy(() => plain(...inputs))];
+  await expectClose(a, b, tolerance);
+  const [da, db] = [tf.tidy(() => tf.grads(weighted(fast))(inputs)), tf.tidy(() => tf.grads(weighted(plain))(inputs))];
+  for (let i = 0; i < inputs.length; i++) await expectClose(da[i]!, db[i]!, tolerance);
+  await expectNoLeak(() => tf.tidy(() => tf.grads(weighted(fast))(inputs)));
+  tf.dispose([a, b, da, db, inputs]);
+}
+
+function naiveMatMul(
+  a: Float32Array,
+  b: Float32Array,
+  m: number,
+  k: number,
+  n: number,
+  ta: boolean,
+  tb: boolean,
+): number[] {
+  const out: number[] = [];
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      for (let p = 0; p < k; p++) sum += a[ta ? p * m + i : i * k + p]! * b[tb ? j * k + p : p * n + j]!;
+      out.push(sum);
+    }
+  }
+  return out;
+}
+
+describeOnBackends('matMul', () => {
+  const sizes = [
+    [1, 7, 11],
+    [3, 5, 2],
+    [4, 8, 8],
+    [13, 3, 9],
+    [37, 301, 19],
+    [129, 67, 523],
+    [2, 0, 3],
+  ] as const;
+  for (const [m, k, n] of sizes) {
+    for (const ta of [false, true]) {
+      for (const tb of [false, true]) {
+        it(`[${m},${k}] x [${k},${n}]${ta ? ' a transposed' : ''}${tb ? ' b transposed' : ''} equals three loops`, async () => {
+          const [a, b] = [random(...(ta ? [k, m] : [m, k])), random(...(tb ? [n, k] : [k, n]))];
+          const expected = naiveMatMul(await a.data<'float32'>(), await b.data<'float32'>(), m, k, n, ta, tb);
+          const y = matMul(a, b, ta, tb);
+          await expectClose(await y.data(), expected, SUM);
+          tf.dispose([a, b, y]);
+        });
+      }
+    }
+  }
+
+  it('multiplies batches, shared and broadcast right-hand sides alike', async () => {
+    const [a, b] = [random(2, 3, 5, 7), random(2, 3, 7, 11)];
+    const whole = matMul(a, b);
+    for (let i = 0; i < 2; i++) {
+      for (let j = 0; j < 3; j++) {
+        const one = tf.tidy(() => {
+          const pick = (t: tf.Tensor, r: number, c: number) =>
+            tf.reshape(tf.slice(t, [i, j, 0, 0], [1, 1, r, c]), [r, c]);
+          return tf.sub(tf.matMul(pick(a, 5, 7), pick(b, 7, 11)), pick(whole, 5, 11));
+        });
+        await expectClose(await one.data(), new Float32Array(55), SUM);
+        one.dispose();
+      }
+    }
+    const shared = random(7, 11);
+    const tall = matMul(a, shared);
+    const tiled = tf.tidy(() => tf.matMul(a, tf.tile(tf.reshape(shared, [1, 1, 7, 11]), [2, 3, 1, 1])));
+    await expectClose(tall, tiled, SUM);
+    const [outer, inner] = [random(2, 1, 5, 7), random(1, 3, 7, 2)];
+    const crossed = matMul(outer, inner);
+    expect(crossed.shape).toEqual([2, 3, 5, 2]);
+    const spread = tf.tidy(() => tf.matMul(tf.tile(outer, [1, 3, 1, 1]), tf.tile(inner, [2, 1, 1, 1])));
+    await expectClose(crossed, spread, SUM);
+    tf.dispose([a, b, whole, shared, tall, tiled, outer, inner, crossed, spread]);
+  });
+
+  it('has a gradient for each of its shapes', async () => {
+    for (const [a, b, ta, tb] of [
+      [random(3, 5), random(5, 2), false, false],
+      [random(5, 3), random(2, 5), true, true],
+      [random(2, 3, 5), random(5, 2), false, false],
+      [random(2, 3, 5), random(2, 5), false, true],
+      [random(2, 3, 5), random(2, 5, 2), false, false],
+      [random(1, 3, 5), random(2, 5, 2), false, false],
+    ] as const) {
+      await expectGradient((x, y) => matMul(x!, y!, ta, tb), [a, b]);
+      tf.dispose([a, b]);
+    }
+  });
+
+  it('refuses what cannot be multiplied, with both shapes', () => {
+    const [a, b, v] = [random(2, 3), random(5, 7), random(3)];
+    expect(() => matMul(a, b)).toThrow('inner sizes must agree, got 3 of [2,3] and 5 of [5,7]');
+    expect(() => matMul(a, v)).toThrow('rank 2 or more');
+    tf.dispose([a, b, v]);
+  });
+});
+
+describeOnBackends('groupedMatMul', () => {
+  const offsets = [0, 3, 3, 10, 11]; // the second expert has no rows, the last has one
+
+  it('equals a slice and a product per expert, with gradients', async () => {
+    await expectSame(
+      (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets),
+      (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, offsets),
+      [random(11, 5), random(4, 5, 7)],
+    );
+    await expectSame(
+      (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets, true),
+      (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, offsets, true),
+      [random(11, 5), random(4, 7, 5)],
+    );
+  });
+
+  it('agrees with central differences', async () => {
+    const [x, w] = [random(11, 3), random(4, 3, 2)];
+    await expectGradient((x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets), [x, w]);
+    tf.dispose([x, w]);
+  });
+
+  it('refuses offsets and sizes that do not fit', () => {
+    const [x, w] = [random(11, 5), random(4, 5, 7)] as [tf.Tensor2D, tf.Tensor3D];
+    expect(() => groupedMatMul(x, w, [0, 3, 11])).toThrow('experts + 1 = 5 entries, got 3');
+    expect(() => groupedMatMul(x, w, [0, 5, 3, 10, 11])).toThrow('ascend from 0 to 11 rows');
+    expect(() => groupedMatMul(x, w, offsets, true)).toThrow('x must be [rows, 7]');
+    tf.dispose([x, w]);
+  });
+});
+
+describeOnBackends('gather', (backend) => {
+  it('takes rows and adds their gradients back, a row asked for twice included', async () => {
+    const x = random(5, 3);
+    const indices = tf.tensor1d([4, 0, 4], 'int32');
+    const rows = gather(x, indices);
+    const [all, taken] = [await x.data(), await rows.data()];
+    expect([...taken]).toEqual([12, 13, 14, 0, 1, 2, 12, 13, 14].map((i) => all[i]));
+    await expectGradient((x) => gather(x!, indices), [x]);
+    tf.dispose([x, indices, rows]);
+  });
+
+  it.skipIf(backend === 'webgpu' || backend === 'tensorflow')('refuses an index outside the rows', async () => {
+    const x = random(5, 3);
+    for (const bad of [5, -1]) {
+      const indices = tf.tensor1d([0, bad], 'int32');
+      expect(() => gather(x, indices)).toThrow(/not in|outside/);
+      indices.dispose();
+    }
+    x.dispose();
+  });
+});
+
+describeOnBackends('dispatchRows and combineRows', () => {
+  const plan = (): RowPlan => ({
+    tokenOfRow: tf.tensor1d([1, 2, 0, 2, 0, 1], 'int32'),
+    rowOfChoice: tf.tensor2d(
+      [
+        [2, 4],
+        [0, 5],
+        [3, 1],
+      ],
+      [3, 2],
+      'int32',
+    ),
+  });
+
+  it('dispatch repeats each token for its experts; its gradient gathers', async () => {
+    const p = plan();
+    await expectSame(
+      (x) => dispatchRows(x as tf.Tensor2D, p),
+      (x) => gather(x!, p.tokenOfRow),
+      [random(3, 7)],
+    );
+    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
+  });
+
+  it('combine equals the weighted sum, with gradients to rows and weights', async () => {
+    const p = plan();
+    await expectSame(
+      (x, w) => combineRows(x as tf.Tensor2D, w as tf.Tensor2D, p),
+      (x, w) => combineRowsReference(x as tf.Tensor2D, w as tf.Tensor2D, p),
+      [random(6, 11), random(3, 2)],
+    );
+    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
+  });
+});
+
+describeOnBackends('rmsNorm', () => {
+  it('equals its plain form in value and gradient, at widths with and without a tail', async () => {
+    for (const width of [8, 13]) {
+      await expectSame(
+        (x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5),
+        (x, w) => rmsNormReference(x!, w as tf.Tensor1D, 1e-5),
+        [random(2, 3, width), random(width)],
+      );
+    }
+  });
+
+  it('agrees with central differences and refuses a weight of another width', async () => {
+    const [x, w] = [random(2, 5), random(5)];
+    await expectGradient((x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5), [x, w]);
+    expect(() => rmsNorm(x, random(3) as tf.Tensor1D, 1e-5)).toThrow('weight must be [5]');
+    tf.dispose([x, w]);
+  });
+});
+
+describeOnBackends('swiGlu', () => {
+  it('equals its plain form in value and gradient, large inputs included', async () => {
+    await expectSame(
+      (x) => swiGlu(x as tf.Tensor2D),
+      (x) => swiGluReference(x as tf.Tensor2D),
+      [random(5, 14)],
+    );
+    const far = tf.tensor2d([[-100, 100, 3, 5, 90, -90, 2, 7]]);
+    await expectSame(
+      (x) => swiGlu(x as tf.Tensor2D),
+      (x) => swiGluReference(x as tf.Tensor2D),
+      [far],
+    );
+  });
+
+  it('refuses an odd width', () => {
+    expect(() => swiGlu(tf.ones([2, 5]))).toThrow('[rows, 2 * intermediate], got [2,5]');
+  });
+});
+
+describeOnBackends('rotate', () => {
+  it('equals its plain form in value and gradient', async () => {
+    const [cos, sin] = positions(5, 3);
+    await expectSame(
+      (x) => rotate(x as tf.Tensor4D, cos, sin),
+      (x) => rotateReference(x as tf.Tensor4D, cos, sin),
+      [random(2, 5, 3, 6)],
+    );
+    expect(() => rotate(tf.ones([2, 7, 3, 6]), cos, sin)).toThrow('cos must be [7, 3]');
+    tf.dispose([cos, sin]);
+  });
+});
+
+describeOnBackends('flashAttention', () => {
+  const cases = [
+    { name: 'grouped heads, causal', batch: 2, seq: 7, keys: 7, heads: 6, kvHeads: 2, headDim: 5, causal: true },
+    {
+      name: 'more than one block of queries',
+      batch: 1,
+      seq: 131,
+      keys: 131,
+      heads: 2,
+      kvHeads: 1,
+      headDim: 8,
+      causal: true,
+    },
+    {
+      name: 'queries that continue a cache',
+      batch: 2,
+      seq: 3,
+      keys: 11,
+      heads: 2,
+      kvHeads: 2,
+      headDim: 4,
+      causal: true,
+    },
+    { name: 'one query', batch: 1, seq: 1, keys: 13, heads: 4, kvHeads: 2, headDim: 6, causal: true },
+    { name: 'not causal', batch: 1, seq: 5, keys: 3, heads: 2, kvHeads: 2, headDim: 4, causal: false },
+  ];
+  for (const { name, batch, seq, keys, heads, kvHeads, headDim, causal } of cases) {
+    it(`equals the whole score matrix in value and gradient: ${name}`, async () => {
+      const options = { causal, scale: headDim ** -0.5 };
+      await expectSame(
+        (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
+        (q, k, v) => flashAttentionReference(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
+        [
+          random(batch, seq, heads, headDim),
+          random(batch, keys, kvHeads, headDim),
+          random(batch, keys, kvHeads, headDim),
+        ],
+      );
+    });
+  }
+
+  it('agrees with central differences', async () => {
+    const inputs = [random(1, 3, 2, 2), random(1, 3, 1, 2), random(1, 3, 1, 2)];
+    const options = { causal: true, scale: 0.7 };
+    await expectGradient(
+      (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
+      inputs,
+    );
+    tf.dispose(inputs);
+  });
+
+  it('refuses heads that do not divide and causal queries without keys', () => {
+    const q = tf.ones<tf.Rank.R4>([1, 5, 3, 4]);
+    const options = { causal: true, scale: 1 };
+    expect(() => flashAttention(q, tf.ones([1, 5, 2, 4]), tf.ones([1, 5, 2, 4]), options)).toThrow('cannot share 2');
+    expect(() => flashAttention(q, tf.ones([1, 3, 3, 4]), tf.ones([1, 3, 3, 4]), options)).toThrow(
+      'at least as many keys',
+    );
+  });
+});
+
+describeOnBackends('crossEntropy', () => {
+  it('equals its plain form in value and gradient, uncounted rows included', async () => {
+    const targets = tf.tensor1d([3, -100, 0, 12], 'int32');
+    await expectSame(
+      (x) => crossEntropy(x as tf.Tensor2D, targets),
+      (x) => crossEntropyReference(x as tf.Tensor2D, targets),
+      [tf.tidy(() => tf.mul(random(4, 13), 5))],
+    );
+    targets.dispose();
+  });
+});
+
+describeOnBackends('adamWUpdate', (backend) => {
+  it('equals its plain form over several steps and leaves aliases alone', async () => {
+    const fresh = () =>
+      tf.tidy(() => [tf.variable(tf.ones([13])), tf.variable(tf.zeros([13])), tf.variable(tf.zeros([13]))]);
+    const [p, m, v] = fresh() as [tf.Variable, tf.Variable, tf.Variable];
+    const [pr, mr, vr] = fresh() as [tf.Variable, tf.Variable, tf.Variable];
+    const options = { learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, gradientScale: 0.5 };
+    for (let step = 1; step <= 5; step++) {
+      const g = random(13);
+      adamWUpdate(p, g, m, v, { ...options, step });
+      adamWUpdateReference(pr, g, mr, vr, { ...options, step });
+      g.dispose();
+    }
+    await expectClose(p, pr, 1e-5);
+    await expectClose(v, vr, 1e-5);
+    const alias = tf.reshape(p, [13, 1]);
+    const before = [...(await alias.data())];
+    const g = tf.ones([13]);
+    adamWUpdate(p, g, m, v, { ...options, step: 6 });
+    expect([...(await alias.data())], backend).toEqual(before);
+    expect(() => adamWUpdate(p, g, m, v, { ...options, step: 0 })).toThrow('steps count from 1');
+    tf.dispose([p, m, v, pr, mr, vr, alias, g]);
+  });
+
+  it('sums squares of many tensors in one result', async () => {
+    const tensors = [tf.tensor1d([1, 2, 3, 4, 5]), tf.tensor2d([[3], [4]])];
+    const sums = sumOfSquares(tensors);
+    expect([...(await sums.data())]).toEqual([55, 25]);
+    tf.dispose([tensors, sums]);
+  });
+});

@@ -1,0 +1,76 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { replaceKernel } from '../replace-kernel.js';
+import type { WasmHeap } from './heap.js';
+
+/** Moving whole rows: gather, its gradient, and the combine step of a Mixture of Experts. */
+export function installRows(heap: WasmHeap): void {
+  const { module } = heap;
+
+  // tfjs-wasm's GatherV2 moves single elements and does not check; rows along axis 0 can be moved whole.
+  const stockGather = tf.getKernel('GatherV2', 'wasm')!.kernelFunc;
+  replaceKernel('GatherV2', 'wasm', (call) => {
+    const { x, indices } = call.inputs as { x: tf.TensorInfo; indices: tf.TensorInfo };
+    const { axis, batchDims } = call.attrs as unknown as { axis: number; batchDims: number };
+    if (
+      batchDims ||
+      tf.util.parseAxisParam(axis, x.shape)[0] !== 0 ||
+      x.dtype === 'string' ||
+      indices.dtype !== 'int32'
+    ) {
+      return stockGather(call);
+    }
+    const inner = x.shape.slice(1);
+    const width = tf.util.sizeFromShape(inner) * tf.util.bytesPerElement(x.dtype);
+    const count = tf.util.sizeFromShape(indices.shape);
+    const out = heap.output([...indices.shape, ...inner], x.dtype);
+    const bad = module.gatherRows(heap.address(x), x.shape[0]!, width, heap.address(indices), count, heap.address(out));
+    if (bad >= 0) {
+      throw new Error(`gather: index ${heap.view(indices)[bad]} at position ${bad} is outside [0, ${x.shape[0]}).`);
+    }
+    return out;
+  });
+
+  // Absent from tfjs-wasm; the gradient of every gather needs it.
+  replaceKernel('UnsortedSegmentSum', 'wasm', ({ inputs, attrs }) => {
+    const { x, segmentIds } = inputs as { x: tf.TensorInfo; segmentIds: tf.TensorInfo };
+    const { numSegments } = attrs as unknown as { numSegments: number };
+    if (x.dtype !== 'float32')
+      throw new Error(`unsortedSegmentSum: x must be float32 on wasm, got ${x.dtype}; cast it.`);
+    const inner = x.shape.slice(segmentIds.shape.length);
+    const count = tf.util.sizeFromShape(segmentIds.shape);
+    const out = heap.output([numSegments, ...inner]);
+    const width = tf.util.sizeFromShape(inner);
+    module.scatterAddRows(heap.address(x), count, width, heap.address(segmentIds), heap.address(out), numSegments);
+    return out;
+  });
+
+  replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
+    const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
+    const [tokens, k] = rowOfChoice!.shape as [number, number];
+    const width = rows!.shape[1]!;
+    const out = heap.output([tokens, width]);
+    const factors = weights ? heap.address(weights) : 0;
+    module.combineRows(heap.address(rows!), width, heap.address(rowOfChoice!), factors, tokens, k, heap.address(out));
+    return out;
+  });
+
+  replaceKernel('CombineRowsGradient', 'wasm', ({ inputs }) => {
+    const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
+    const [tokens, k] = rowOfChoice!.shape as [number, number];
+    const width = rows!.shape[1]!;
+    const dRows = heap.output(rows!.shape);
+    const dWeights = heap.output([tokens, k]);
+    module.combineRowsGradient(
+      heap.address(dy!),
+      heap.address(rows!),
+      width,
+      heap.address(rowOfChoice!),
+      heap.address(weights!),
+      tokens,
+      k,
+      heap.address(dRows),
+      heap.address(dWeights),
+    );
+    return [dRows, dWeights];
+  });
+}
