@@ -17,6 +17,7 @@ export async function loadTensorflowAddon(): Promise<AddonOutcome> {
   const { join, resolve } = await import('node:path');
   const util = await import('node:util');
   restoreRemovedUtilities(util.default);
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // TensorFlow prints a page about processor features otherwise
 
   const folder = process.env.TMOE_TFJS_NODE;
   const ours = createRequire(import.meta.url);
@@ -39,10 +40,10 @@ export async function loadTensorflowAddon(): Promise<AddonOutcome> {
   return { missing: `${packages.join(' and ')} are not installed${folder ? ` in ${resolve(folder)}` : ''}` };
 }
 
-/** tfjs-node 4.22 calls two functions that Node 23 removed (tfjs issue 8609). */
+/** tfjs-node 4.22 calls two functions that Node 22 warns about and Node 23 removed (tfjs issue 8609). */
 function restoreRemovedUtilities(util: Record<string, unknown>): void {
-  util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
-  util.isArray ??= Array.isArray;
+  util.isNullOrUndefined = (value: unknown) => value === null || value === undefined;
+  util.isArray = Array.isArray;
 }
 
 /**

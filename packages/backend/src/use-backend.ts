@@ -1,7 +1,7 @@
 import './register-gradients.js';
+import { installKernels } from '@therapeutic-moe/kernels';
 import { activate } from './activate.js';
 import type { BackendChoice, BackendName, BackendReport, UseBackendOptions } from './backend-report.js';
-import { installKernelsFor } from './install-kernels.js';
 
 const order: readonly BackendName[] = ['tensorflow', 'webgpu', 'wasm', 'cpu'];
 
@@ -34,7 +34,7 @@ export async function useBackend(choice: BackendChoice, options: UseBackendOptio
       refused.push(`${name}: ${outcome.missing}`);
       continue;
     }
-    const { kernels } = await installKernelsFor(name);
+    const { kernels } = await installKernels(name);
     const reason = [explicit ? 'asked for' : '', ...refused.map((words) => `no ${words}`)].filter(Boolean).join('; ');
     const line = `backend: ${name} (${outcome.active}; kernels: ${kernels})${reason ? `; ${reason}` : ''}`;
     options.logger?.info(line);
