@@ -119,8 +119,14 @@ async function select(name: BackendName): Promise<{ missing: string } | undefine
   try {
     const ok = await tf.setBackend(name);
     await tf.ready();
+    if (name === 'cpu') silenceAdvertisement();
     return ok ? undefined : { missing: `tfjs could not initialise its ${name} backend` };
   } catch (thrown) {
     return { missing: `tfjs could not initialise its ${name} backend: ${reasonOf(thrown)}` };
   }
+}
+
+/** The cpu backend advises at its first use to install tfjs-node; our report says what is missing, in one line. */
+function silenceAdvertisement(): void {
+  (tf.backend() as unknown as { firstUse?: boolean }).firstUse = false;
 }

@@ -1,4 +1,4 @@
-import './register-gradients.js';
+import '@tensorflow/tfjs'; // registers the gradients and the cpu backend on tfjs-core's engine
 import { installKernels } from '@therapeutic-moe/kernels';
 import { activate } from './activate.js';
 import type { BackendChoice, BackendName, BackendReport, UseBackendOptions } from './backend-report.js';

@@ -7,6 +7,7 @@ const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json'; // where Debian
 
 const requested = requestedBackends(process.env.TMOE_BACKENDS);
 const missing = await findMissing();
+await useBackend('cpu'); // what tests outside of describeOnBackends run on
 
 /**
  * The backends this test run uses: those that `TMOE_BACKENDS` names (a comma list, or `all`; default `cpu,wasm`) and
