@@ -41,8 +41,10 @@ export function adamWUpdate(
   if (!(options.step >= 1))
     throw new Error(`adamWUpdate: step must be 1 or more, got ${options.step}; steps count from 1.`);
   const owned = [parameter, firstMoment, secondMoment].every(isOnlyOwner);
-  if (!owned || !hasFusedKernel('AdamW'))
-    return adamWUpdateReference(parameter, gradient, firstMoment, secondMoment, options);
+  if (!owned || !hasFusedKernel('AdamW')) {
+    adamWUpdateReference(parameter, gradient, firstMoment, secondMoment, options);
+    return;
+  }
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = options;
   runFusedKernel<tf.Tensor[]>(
     'AdamW',

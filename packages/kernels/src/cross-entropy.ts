@@ -29,8 +29,9 @@ export function crossEntropyReference(logits: tf.Tensor2D, targets: tf.Tensor1D)
   return tf.tidy(() => {
     const vocab = logits.shape[1];
     const counted = tf.cast(tf.greaterEqual(targets, 0), 'float32');
-    // Clamped first: tfjs-wasm's oneHot writes outside its output for a negative index.
-    const hot = tf.oneHot(tf.relu(targets), vocab, 1, 0, 'float32');
+    // Clamped first, since tfjs-wasm's oneHot writes outside its output for a negative index; cast after, since its float32 form writes integer bits.
+    const clamped = tf.cast(tf.relu(tf.cast(targets, 'float32')), 'int32');
+    const hot = tf.cast(tf.oneHot(clamped, vocab), 'float32');
     return tf.neg(tf.mul(tf.sum(tf.mul(tf.logSoftmax(logits), hot), 1), counted)) as tf.Tensor1D;
   });
 }

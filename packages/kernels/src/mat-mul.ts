@@ -23,6 +23,7 @@ export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transpose
         `${innerB} of [${b.shape}]${transposeB ? ' transposed' : ''}.`,
     );
   }
+  if (innerA === 0) return emptyProduct(a, b, transposeA, transposeB);
   if (a.rank === 2 && b.rank === 2) return tf.matMul(a, b, transposeA, transposeB);
   if (b.rank === 2 && !transposeA) return tallProduct(a, b as tf.Tensor2D, transposeB);
   return tf.tidy(() => {
@@ -39,4 +40,10 @@ function tallProduct(a: tf.Tensor, b: tf.Tensor2D, transposeB: boolean): tf.Tens
     const product = tf.matMul(rows, b, false, transposeB);
     return tf.reshape(product, [...a.shape.slice(0, -1), product.shape[1]!]);
   });
+}
+
+/** A sum of no products; WebGPU has no buffer of size 0, so no kernel runs. */
+function emptyProduct(a: tf.Tensor, b: tf.Tensor, transposeA: boolean, transposeB: boolean): tf.Tensor {
+  const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+  return tf.zeros([...batch, a.shape.at(transposeA ? -1 : -2)!, b.shape.at(transposeB ? -2 : -1)!]);
 }
