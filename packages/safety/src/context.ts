@@ -3,14 +3,17 @@ export type MatchContext = 'stated' | 'denied' | 'other-person' | 'topic' | 'pas
 
 const NEGATORS = new Set(['not', 'never', 'without', 'nor', 'neither', 'hardly', 'no']);
 // After these, a negator does not deny: "can not stop thinking about", "not sure if", "no reason not to".
-const KEEPS_MEANING = /(?<![^ ])(?:not (?:stop|help|resist|promise|sure|only|just|know|shake|escape|tell|told|afraid|scared|hide|trust|say|told|control|sleep|keep|decide|believe|deny|lie|lying|joking|kidding|the first)|no (?:one|longer know|reason|doubt|idea|choice|other)|no way (?:out|but)|why not|if not|or not)(?![^ ])/;
+const KEEPS_MEANING =
+  /(?<![^ ])(?:not (?:stop|help|resist|promise|sure|only|just|know|shake|escape|tell|told|afraid|scared|hide|trust|say|told|control|sleep|keep|decide|believe|deny|lie|lying|joking|kidding|the first)|no (?:one|longer know|reason|doubt|idea|choice|other)|no way (?:out|but)|why not|if not|or not)(?![^ ])/;
 const MEDIA =
   /(?<![^ ])(?:novel|book|film|movie|series|episode|documentary|character|protagonist|lyrics|song|poem|play|essay|article|research|paper|statistics|study|studies|campaign|campaigns|prevention|awareness|lecture|textbook|history|news|headline|actor|singer|celebrity|podcast|opera|myth|legend|case study|seminar|training course|dissertation|video game|level|boss fight|plot|chapter|scene|romeo|hamlet|psychology class|exam question|bachelor|helpline volunteer|public health|rates?|game)(?![^ ])/;
 const OTHERS =
   /^(?:he|she|they|friend|friends|brother|sister|mother|father|mum|mom|dad|son|daughter|husband|wife|partner|boyfriend|girlfriend|cousin|uncle|aunt|colleague|neighbour|neighbor|roommate|flatmate|student|patient|client|teacher|who|him|her|them|man|woman|guy|girl|boy|someone|character|people)$/;
 const FIRST = /^(?:i|me|my|myself|we|us)$/;
-const WELL_NOW = /(?<![^ ])(?:(?:am|feel|feeling|doing|been|much|so much) (?:well|fine|better|good|great|okay|happy|stable|recovered)(?: now| these days| since| today)?|recovered|no longer feel|not any more|(?:years|long time|decade) ago)(?![^ ])/;
-const PAST = /(?<![^ ])(?:used to|years ago|decade ago|back then|as a teenager|when i was|in the past|long ago)(?![^ ])/;
+const WELL_NOW =
+  /(?<![^ ])(?:(?:am|feel|feeling|doing|been|much|so much) (?:well|fine|better|good|great|okay|happy|stable|recovered)(?: now| these days| since| today)?|recovered|no longer feel|not any more|(?:years|long time|decade) ago)(?![^ ])/;
+const PAST =
+  /(?<![^ ])(?:used to|years ago|decade ago|back then|as a teenager|when i was|in the past|long ago)(?![^ ])/;
 
 /**
  * Reads the sentence around a match.
@@ -33,7 +36,9 @@ export function contextOf(sentence: string, start: number, end: number): MatchCo
 function isDenied(before: readonly string[]): boolean {
   const near = before.slice(-5);
   const subject = near.lastIndexOf('i');
-  const clause = near.slice(Math.max(subject, near.lastIndexOf('but'), near.lastIndexOf('because'), near.lastIndexOf('so')) + 1);
+  const clause = near.slice(
+    Math.max(subject, near.lastIndexOf('but'), near.lastIndexOf('because'), near.lastIndexOf('so')) + 1,
+  );
   if (!clause.some((word) => NEGATORS.has(word))) return false;
   return !KEEPS_MEANING.test(` ${clause.join(' ')} `);
 }

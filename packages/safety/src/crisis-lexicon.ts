@@ -29,12 +29,15 @@ const entry = (id: string, category: CrisisCategory, weight: number, ...sources:
   phrases: sources.map(phrase),
 });
 
-const ADVERB = '[just|really|only|simply|honestly|actually|kind of|kinda|sort of|so badly|fucking|desperately|sometimes|always]';
+const ADVERB =
+  '[just|really|only|simply|honestly|actually|kind of|kinda|sort of|so badly|fucking|desperately|sometimes|always]';
 const SELF = '(myself|himself|herself|themself|themselves)';
 const OWN = '(my|his|her|their)';
-const GONE = '(gone|dead|not around|not here|not alive|no longer here|no longer around|no longer alive|no longer in it|no more|out of the way)';
+const GONE =
+  '(gone|dead|not around|not here|not alive|no longer here|no longer around|no longer alive|no longer in it|no more|out of the way)';
 const ANY_MORE = '(any more|any longer|much longer)';
-const DRUGS = '(pills|tablets|meds|medication|medicine|painkillers|sleeping pills|paracetamol|ibuprofen|tylenol|antidepressants|sedatives)';
+const DRUGS =
+  '(pills|tablets|meds|medication|medicine|painkillers|sleeping pills|paracetamol|ibuprofen|tylenol|antidepressants|sedatives)';
 const GUN = '(gun|shotgun|rifle|pistol|revolver|handgun|firearm)';
 const HEIGHT = '(bridge|roof|rooftop|building|cliff|balcony|window|ledge|overpass|tower)';
 const TRACKS = '(train|trains|tracks|train tracks|railway|bus|truck|lorry|car|cars|traffic|platform|motorway|highway)';
@@ -80,7 +83,12 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(end|ending|ended|stop) (it|this|everything) (all|forever|for good|once and for all)',
     '(end|ending) (it|things|everything|this) {2} (tonight|now|today|tomorrow|soon|forever|for good|this week|this weekend|on (monday|tuesday|wednesday|thursday|friday|saturday|sunday))',
   ),
-  entry('end-it', 'ideation', 0.45, '(want|going|ready|thinking|thought|like|think|time|decided) {3} (end|ending|finish) (it|things|everything)'),
+  entry(
+    'end-it',
+    'ideation',
+    0.45,
+    '(want|going|ready|thinking|thought|like|think|time|decided) {3} (end|ending|finish) (it|things|everything)',
+  ),
   entry(
     'not-want-live',
     'ideation',
@@ -93,7 +101,12 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     'hate (being alive|living|existing|that i am alive|that i woke up)',
     '(done|finished|over) with (life|living|this life)',
   ),
-  entry('not-want-here', 'ideation', 0.5, '(not|no longer) [really|even] want to (be here|be around|wake up|go on|exist)'),
+  entry(
+    'not-want-here',
+    'ideation',
+    0.5,
+    '(not|no longer) [really|even] want to (be here|be around|wake up|go on|exist)',
+  ),
   entry(
     'sleep-no-wake',
     'ideation',
@@ -146,7 +159,13 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     'why {3} (i|me) {3} (still alive|alive|still here|exist|bother living|keep living|keep going|bother)',
     '(no|not|any|one|a|give me [a|one]) (reason|point) {5} (to live|to stay alive|to stay|not to (do it|die|end)|to keep (living|going)|to go on|to carry on|to wake up)',
   ),
-  entry('no-reason-not-to', 'ideation', 0.85, 'reason {3} not to (kill|end|die|do it|hurt|jump|cut)', 'why (not|should i not|i should not) {2} (kill myself|end my|die)'),
+  entry(
+    'no-reason-not-to',
+    'ideation',
+    0.85,
+    'reason {3} not to (kill|end|die|do it|hurt|jump|cut)',
+    'why (not|should i not|i should not) {2} (kill myself|end my|die)',
+  ),
   entry(
     'envy-the-dead',
     'ideation',
@@ -176,7 +195,12 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(tonight|today|tomorrow) is the (night|day)',
   ),
   entry('final-note', 'plan', 0.8, '(suicide|goodbye|farewell) (note|notes|letter|letters|video|message|messages)'),
-  entry('letters-behind', 'plan', 0.45, '(wrote|written|writing|write|left|leaving) {3} (note|letter|letters|notes) {3} (behind|goodbye|parents|kids|children|family|mum|mom|everyone|wife|husband|for when)'),
+  entry(
+    'letters-behind',
+    'plan',
+    0.45,
+    '(wrote|written|writing|write|left|leaving) {3} (note|letter|letters|notes) {3} (behind|goodbye|parents|kids|children|family|mum|mom|everyone|wife|husband|for when)',
+  ),
   entry(
     'affairs-in-order',
     'plan',
@@ -187,7 +211,13 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(made|making) my (peace|decision|mind up to go)',
     'made peace with {3} (end|going|leaving|dying|it all)',
   ),
-  entry('giving-away', 'plan', 0.55, '(give|giving|gave|given) {3} (things|belongings|stuff|possessions|everything|pets|cat|dog) away', '(give|giving|gave|given) away {4} (things|belongings|stuff|possessions|everything i own|everything)'),
+  entry(
+    'giving-away',
+    'plan',
+    0.55,
+    '(give|giving|gave|given) {3} (things|belongings|stuff|possessions|everything|pets|cat|dog) away',
+    '(give|giving|gave|given) away {4} (things|belongings|stuff|possessions|everything i own|everything)',
+  ),
   entry(
     'last-words',
     'goodbye',
@@ -224,7 +254,13 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(not|never|doubt) {5} (make it|survive|last|be alive|live) (to|through|past|until|till|for) {1} (weekend|night|tonight|tomorrow|morning|week|month|year|christmas|birthday|spring|summer|autumn|winter)',
     '(not|never) see (another|the next|next) (day|year|birthday|christmas|spring|summer|morning)',
   ),
-  entry('calm-departure', 'goodbye', 0.4, 'ready to go {1} (now|any time|for good|in peace)', '(at peace|calm|peaceful|relieved) {3} (about (it|dying|leaving|going|the end)|with (dying|my decision|it now)|now that i (have )?decided)'),
+  entry(
+    'calm-departure',
+    'goodbye',
+    0.4,
+    'ready to go {1} (now|any time|for good|in peace)',
+    '(at peace|calm|peaceful|relieved) {3} (about (it|dying|leaving|going|the end)|with (dying|my decision|it now)|now that i (have )?decided)',
+  ),
 
   // Means.
   entry(
@@ -239,7 +275,13 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     `(too many|enough) ${DRUGS}`,
     `how many ${DRUGS}`,
   ),
-  entry('stockpile', 'means', 0.6, `(saving|saved|stockpile|stockpiled|stockpiling|hoard|hoarded|hoarding|collecting|collected|counting|counted|lined|lining|hiding|hidden) {5} ${DRUGS}`, `${DRUGS} (are|is|lined|ready|in front|in my hand) {3} (ready|lined|table|hand|waiting|front of me|next to me)`),
+  entry(
+    'stockpile',
+    'means',
+    0.6,
+    `(saving|saved|stockpile|stockpiled|stockpiling|hoard|hoarded|hoarding|collecting|collected|counting|counted|lined|lining|hiding|hidden) {5} ${DRUGS}`,
+    `${DRUGS} (are|is|lined|ready|in front|in my hand) {3} (ready|lined|table|hand|waiting|front of me|next to me)`,
+  ),
   entry(
     'firearm',
     'means',
@@ -249,7 +291,14 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(bullet|gun|trigger) {4} (head|brain|mouth|temple|on myself)',
     'pull the trigger',
   ),
-  entry('noose', 'means', 0.6, '(noose|ligature)', '(rope|cord|belt) {6} (neck|beam|tree|ceiling|door|ready|hang|waiting)', '(have|got|bought|buy|tied|tie|tying|found) {2} rope'),
+  entry(
+    'noose',
+    'means',
+    0.6,
+    '(noose|ligature)',
+    '(rope|cord|belt) {6} (neck|beam|tree|ceiling|door|ready|hang|waiting)',
+    '(have|got|bought|buy|tied|tie|tying|found) {2} rope',
+  ),
   entry(
     'height-or-tracks',
     'means',
@@ -282,8 +331,18 @@ export const crisisLexicon: readonly CrisisPattern[] = [
   ),
 
   // Self-harm.
-  entry('self-harm', 'self-harm', 0.75, 'self (harm|harming|harmed|harms|injury|injuring|injure|injured|mutilation|mutilate)'),
-  entry('hurt-self', 'self-harm', 0.75, `(hurt|hurting|hurts|harm|harming|harmed|cut|cutting|cuts|burn|burning|burned|burnt|scratch|scratching|punch|punching|hit|hitting|bite|biting|injure|injuring|injured|stab|stabbing|slit|bleed|punish|punishing) ${SELF}`),
+  entry(
+    'self-harm',
+    'self-harm',
+    0.75,
+    'self (harm|harming|harmed|harms|injury|injuring|injure|injured|mutilation|mutilate)',
+  ),
+  entry(
+    'hurt-self',
+    'self-harm',
+    0.75,
+    `(hurt|hurting|hurts|harm|harming|harmed|cut|cutting|cuts|burn|burning|burned|burnt|scratch|scratching|punch|punching|hit|hitting|bite|biting|injure|injuring|injured|stab|stabbing|slit|bleed|punish|punishing) ${SELF}`,
+  ),
   entry(
     'hurt-body',
     'self-harm',
@@ -291,7 +350,16 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     `(cut|cuts|cutting|burn|burns|burning|burned|slit|slitting|slash|slashed|slashing|scratch|scratched|scratching|carve|carved|carving|slice|slicing|sliced) {2} ${OWN} [own] (arm|arms|forearm|forearms|wrist|wrists|leg|legs|thigh|thighs|skin|stomach|body|veins|throat)`,
     '(until|till) (it|they|i) (bleed|bleeds|bled|see blood)',
   ),
-  entry('cutting', 'self-harm', 0.65, '(been|started|start|keep|kept|stop|stopped|clean from|urge to|urges to|relapsed on|relapsed and|relapsed into|back to) (cut|cutting|burning|hurting)', '(cut|cutting) again', '(urge|urges) to (cut|hurt|harm|burn|bleed)', '(razor|razors|razor blade|razor blades|blade|blades) {4} (hide|hid|hidden|drawer|my (skin|arm|wrist|leg)|again|calling)', '(hiding|hide|fresh|new|more) {3} (scars|cuts) {3} (arm|arms|wrist|wrists|leg|legs|thighs|sleeves)'),
+  entry(
+    'cutting',
+    'self-harm',
+    0.65,
+    '(been|started|start|keep|kept|stop|stopped|clean from|urge to|urges to|relapsed on|relapsed and|relapsed into|back to) (cut|cutting|burning|hurting)',
+    '(cut|cutting) again',
+    '(urge|urges) to (cut|hurt|harm|burn|bleed)',
+    '(razor|razors|razor blade|razor blades|blade|blades) {4} (hide|hid|hidden|drawer|my (skin|arm|wrist|leg)|again|calling)',
+    '(hiding|hide|fresh|new|more) {3} (scars|cuts) {3} (arm|arms|wrist|wrists|leg|legs|thighs|sleeves)',
+  ),
 
   // Hopelessness.
   entry(
@@ -325,9 +393,36 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(want|need|wish) {2} (pain|everything|all|suffering|it|it all|all this|all of this) {2} (to stop|to end|to be over|over|stopped)',
     '(make|wish) {2} (it|pain|all|everything) {1} (stop|stopped|end|go away forever)',
   ),
-  entry('gives-up', 'hopelessness', 0.4, '(give|gave|given|giving) up on (life|living|everything|myself|me)', '(i|just|have) {2} (give|given|giving) up', '(i am|just|so) done [with (everything|it all|trying|fighting|this)]', 'end of (my|the) (rope|tether)', '(have|got) (no one|nobody|nothing) left', 'no one left'),
-  entry('hopeless', 'hopelessness', 0.4, '(feel|feeling|felt|am|is|so|completely|everything is|utterly) {2} (hopeless|beyond (help|saving|repair)|broken beyond)', '(hopeless|hopelessness)', 'lost (all|every) hope', '(all|any) hope is gone'),
-  entry('trapped', 'hopelessness', 0.25, '(feel|feeling|am|felt|so|and) {2} trapped', '(worthless|unlovable|pathetic failure)', 'hate (my life|myself)', '(no one|not anyone) (can|could|will|would|wants to) {1} (help|save|helps) {1} me', 'no one (cares|would care|loves me)'),
+  entry(
+    'gives-up',
+    'hopelessness',
+    0.4,
+    '(give|gave|given|giving) up on (life|living|everything|myself|me)',
+    '(i|just|have) {2} (give|given|giving) up',
+    '(i am|just|so) done [with (everything|it all|trying|fighting|this)]',
+    'end of (my|the) (rope|tether)',
+    '(have|got) (no one|nobody|nothing) left',
+    'no one left',
+  ),
+  entry(
+    'hopeless',
+    'hopelessness',
+    0.4,
+    '(feel|feeling|felt|am|is|so|completely|everything is|utterly) {2} (hopeless|beyond (help|saving|repair)|broken beyond)',
+    '(hopeless|hopelessness)',
+    'lost (all|every) hope',
+    '(all|any) hope is gone',
+  ),
+  entry(
+    'trapped',
+    'hopelessness',
+    0.25,
+    '(feel|feeling|am|felt|so|and) {2} trapped',
+    '(worthless|unlovable|pathetic failure)',
+    'hate (my life|myself)',
+    '(no one|not anyone) (can|could|will|would|wants to) {1} (help|save|helps) {1} me',
+    'no one (cares|would care|loves me)',
+  ),
 
   // Burden.
   entry(
@@ -339,7 +434,14 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(happier|easier|better|relieved) {4} if i {2} (not|no longer) (around|here|alive|there|exist)',
     '(world|family|everyone|people|life) {6} without me',
   ),
-  entry('burden', 'burden', 0.6, '(am|be|being|been|become|like|just|only|such) {3} burden', '(weigh|weighing|drag|dragging|pull|pulling|let|letting) (everyone|everybody|them|people|my family|all of them) down', 'everyones (problem|problems)'),
+  entry(
+    'burden',
+    'burden',
+    0.6,
+    '(am|be|being|been|become|like|just|only|such) {3} burden',
+    '(weigh|weighing|drag|dragging|pull|pulling|let|letting) (everyone|everybody|them|people|my family|all of them) down',
+    'everyones (problem|problems)',
+  ),
   entry(
     'nobody-would-miss',
     'burden',
@@ -360,9 +462,26 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     `(thoughts|thinking|thought|fantasies|fantasising|fantasizing|dream|urge|urges|idea|afraid|scared) {3} (killing|murdering|stabbing|shooting|strangling|hurting|harming|attacking|choking|kill|stab|hurt|harm) ${TARGET}`,
     '(want|wish) (him|her|them|my _) (dead|to die)',
   ),
-  entry('attack-plan', 'harm-to-others', 0.85, '(shoot|shooting|blow|blowing|bomb|bombing) {1} (up|down) {2} (school|office|church|mosque|synagogue|mall|workplace|building|everyone|place)', '(planning|plan|going|ready) {2} (stab|shoot|murder|poison|kill) {2} (man|woman|guy|people|everyone|someone|neighbour|neighbor|boss|teacher|family|kids|children|classmates|coworkers|colleagues|stepfather|father|mother|brother|sister|wife|husband|ex)'),
-  entry('weapon-ready', 'harm-to-others', 0.45, '(have|got|with|bring|bringing|brought|bought|holding|carry|carrying|has|holds) {2} (knife|gun|weapon|machete|axe|blade|bat)', '(knife|gun|weapon|machete) {1} ready'),
-  entry('command-voices', 'danger', 0.75, '(voice|voices) {5} (tell|tells|telling|say|says|saying|command|order|want|wants|shout) {5} (kill|hurt|harm|die|do it|cut|jump|end|attack|stab)'),
+  entry(
+    'attack-plan',
+    'harm-to-others',
+    0.85,
+    '(shoot|shooting|blow|blowing|bomb|bombing) {1} (up|down) {2} (school|office|church|mosque|synagogue|mall|workplace|building|everyone|place)',
+    '(planning|plan|going|ready) {2} (stab|shoot|murder|poison|kill) {2} (man|woman|guy|people|everyone|someone|neighbour|neighbor|boss|teacher|family|kids|children|classmates|coworkers|colleagues|stepfather|father|mother|brother|sister|wife|husband|ex)',
+  ),
+  entry(
+    'weapon-ready',
+    'harm-to-others',
+    0.45,
+    '(have|got|with|bring|bringing|brought|bought|holding|carry|carrying|has|holds) {2} (knife|gun|weapon|machete|axe|blade|bat)',
+    '(knife|gun|weapon|machete) {1} ready',
+  ),
+  entry(
+    'command-voices',
+    'danger',
+    0.75,
+    '(voice|voices) {5} (tell|tells|telling|say|says|saying|command|order|want|wants|shout) {5} (kill|hurt|harm|die|do it|cut|jump|end|attack|stab)',
+  ),
 
   // Abuse and immediate danger.
   entry(
@@ -405,5 +524,13 @@ export const crisisLexicon: readonly CrisisPattern[] = [
     '(someone|he|she|they) {2} (breaking in|broke in|breaking into|at the door with|following me|outside my|stalking me)',
     '(has|with|holding|pulled|pointing|pointed|waving) [a|the|his|her] (gun|knife|weapon) {5} (door|us|me|house|kids|home|outside|here)',
   ),
-  entry('medical-danger', 'danger', 0.55, '(bleeding|bled) {2} (badly|heavily|out|a lot|will not stop|everywhere)', '(not breathing|unconscious|can not wake (him|her|them))', '(losing|lost) {2} (consciousness|blood)', '(swallowed|took|taken|drank|injected) {6} (dizzy|drowsy|numb|scared|bleach|poison|fading|can not feel)'),
+  entry(
+    'medical-danger',
+    'danger',
+    0.55,
+    '(bleeding|bled) {2} (badly|heavily|out|a lot|will not stop|everywhere)',
+    '(not breathing|unconscious|can not wake (him|her|them))',
+    '(losing|lost) {2} (consciousness|blood)',
+    '(swallowed|took|taken|drank|injected) {6} (dizzy|drowsy|numb|scared|bleach|poison|fading|can not feel)',
+  ),
 ];

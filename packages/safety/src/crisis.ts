@@ -31,10 +31,25 @@ export interface CrisisThresholds {
 }
 
 /** What a match is still worth in its context. A denial is weak evidence, and several denials are not more. */
-const CONTEXT_FACTOR: Readonly<Record<MatchContext, number>> = { stated: 1, denied: 0.12, 'other-person': 0.7, topic: 0.15, 'past-and-well': 0.3 };
+const CONTEXT_FACTOR: Readonly<Record<MatchContext, number>> = {
+  stated: 1,
+  denied: 0.12,
+  'other-person': 0.7,
+  topic: 0.15,
+  'past-and-well': 0.3,
+};
 /** Categories in which the other person is the danger, so a third-person subject takes nothing away. */
 const ABOUT_OTHERS: ReadonlySet<CrisisCategory> = new Set(['abuse', 'danger', 'harm-to-others', 'burden', 'goodbye']);
-const ACUTE: ReadonlySet<CrisisCategory> = new Set(['ideation', 'plan', 'means', 'harm-to-others', 'abuse', 'danger', 'goodbye', 'self-harm']);
+const ACUTE: ReadonlySet<CrisisCategory> = new Set([
+  'ideation',
+  'plan',
+  'means',
+  'harm-to-others',
+  'abuse',
+  'danger',
+  'goodbye',
+  'self-harm',
+]);
 const NOW =
   /(?<![^ ])(?:tonight|right now|now|today|this evening|this morning|about to|an hour ago|minutes ago|just (?:took|swallowed|cut)|already (?:took|taken|swallowed|cut)|in my hand|next to me|in front of me|on the table|knife ready|loaded|standing on|sitting on the|(?:took|swallowed) (?:all|an overdose|a whole|the whole|too many)|by the time you|at the door)(?![^ ])/;
 const EARLIER_TURN_FACTOR = 0.92;
@@ -59,7 +74,8 @@ export function detectCrisis(messages: readonly ConversationMessage[], threshold
     const factor = age === 0 ? 1 : Math.max(EARLIER_TURN_FLOOR, EARLIER_TURN_FACTOR ** age);
     const reading = readTurn(turn.content);
     immediate ||= reading.immediate && age <= 1;
-    for (const signal of reading.signals.values()) keepStrongest(strongest, { ...signal, weight: round(signal.weight * factor) });
+    for (const signal of reading.signals.values())
+      keepStrongest(strongest, { ...signal, weight: round(signal.weight * factor) });
   });
   return findingOf([...strongest.values()], immediate, thresholds);
 }
@@ -69,7 +85,13 @@ function findingOf(found: CrisisSignal[], immediate: boolean, thresholds: Crisis
   const score = round(1 - signals.reduce((rest, signal) => rest * (1 - signal.weight), 1));
   const acute = signals.some((signal) => ACUTE.has(signal.category) && signal.weight >= 0.6);
   const level: CrisisLevel =
-    score < thresholds.concern ? 'none' : score < thresholds.high ? 'concern' : immediate && acute ? 'imminent' : 'high';
+    score < thresholds.concern
+      ? 'none'
+      : score < thresholds.high
+        ? 'concern'
+        : immediate && acute
+          ? 'imminent'
+          : 'high';
   return { level, score, signals };
 }
 
@@ -90,7 +112,10 @@ function readTurn(text: string): TurnReading {
   return { signals, immediate };
 }
 
-function strongestMatch(pattern: CrisisPattern, sentence: string): { weight: number; context: MatchContext } | undefined {
+function strongestMatch(
+  pattern: CrisisPattern,
+  sentence: string,
+): { weight: number; context: MatchContext } | undefined {
   let best: { weight: number; context: MatchContext } | undefined;
   for (const expression of pattern.phrases) {
     for (const match of sentence.matchAll(expression)) {

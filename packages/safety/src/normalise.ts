@@ -69,20 +69,24 @@ export function normaliseSentences(text: string): string[] {
     .toLowerCase()
     .replace(/[‘’‛ʼ´`′＇]/g, "'")
     .replace(/[\u0370-\u052f]/g, (sign) => LOOKALIKES[sign] ?? sign);
-  const rewritten = REWRITES.reduce((result, [pattern, replacement]) => result.replace(pattern, replacement), recoverWords(plain));
+  const rewritten = REWRITES.reduce(
+    (result, [pattern, replacement]) => result.replace(pattern, replacement),
+    recoverWords(plain),
+  );
   const sentences = rewritten
     .split(/[.!?;:\n\r…]+/)
-    .map((sentence) => sentence.replace(/[^a-z0-9']+/g, ' ').replace(/(?<![a-z])'|'(?![a-z])/g, '').trim())
+    .map((sentence) =>
+      sentence
+        .replace(/[^a-z0-9']+/g, ' ')
+        .replace(/(?<![a-z])'|'(?![a-z])/g, '')
+        .trim(),
+    )
     .filter((sentence) => /[a-z]/.test(sentence));
   return joinOneWordSentences(sentences);
 }
 
 function recoverWords(text: string): string {
-  return joinSpacedLetters(text)
-    .split(/(\s+)/)
-    .map(unmaskWord)
-    .join('')
-    .replace(/-/g, ' ');
+  return joinSpacedLetters(text).split(/(\s+)/).map(unmaskWord).join('').replace(/-/g, ' ');
 }
 
 /** `I. want. to. die.` is one sentence. */

@@ -8,4 +8,6 @@ export const riskWords: ReadonlySet<string> = new Set(
 );
 
 /** Short words that may stand between risk words when a whole phrase is spelt letter by letter. */
-export const joiningWords: ReadonlySet<string> = new Set('i am a to my me and want going will it all the of so wanna feel just'.split(' '));
+export const joiningWords: ReadonlySet<string> = new Set(
+  'i am a to my me and want going will it all the of so wanna feel just'.split(' '),
+);

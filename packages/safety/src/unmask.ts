@@ -1,6 +1,17 @@
 import { joiningWords, riskWords } from './risk-words.js';
 
-const LEET: Readonly<Record<string, string>> = { '0': 'o', '1': 'i', '3': 'e', '4': 'a', '5': 's', '7': 't', '@': 'a', $: 's', '!': 'i', '|': 'l' };
+const LEET: Readonly<Record<string, string>> = {
+  '0': 'o',
+  '1': 'i',
+  '3': 'e',
+  '4': 'a',
+  '5': 's',
+  '7': 't',
+  '@': 'a',
+  $: 's',
+  '!': 'i',
+  '|': 'l',
+};
 const MASK = /[*#_]/;
 
 /** Undoes `su1c1de`, `k!ll`, `s**cide`, `killll`: a word is changed only when the result is a risk word. */
@@ -20,7 +31,8 @@ function unmaskStars(word: string): string | undefined {
   const letters = word.replace(/[^a-z]/g, '').length;
   if (letters < 2 && word !== 'd*e') return undefined;
   for (const risk of riskWords) {
-    if (risk.length === word.length && [...word].every((sign, index) => MASK.test(sign) || sign === risk[index])) return risk;
+    if (risk.length === word.length && [...word].every((sign, index) => MASK.test(sign) || sign === risk[index]))
+      return risk;
   }
   return undefined;
 }

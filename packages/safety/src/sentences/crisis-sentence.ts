@@ -14,7 +14,17 @@ export interface CrisisSentence {
 }
 
 /** Numbers the lines of one kind and gives them their label. */
-export function sentencesOf(split: CrisisSentence['split'], kind: CrisisSentenceKind, texts: readonly string[]): CrisisSentence[] {
+export function sentencesOf(
+  split: CrisisSentence['split'],
+  kind: CrisisSentenceKind,
+  texts: readonly string[],
+): CrisisSentence[] {
   const label = kind === 'explicit' || kind === 'indirect' ? 'crisis' : 'safe';
-  return texts.map((text, index) => ({ id: `${split}/${kind}/${String(index + 1).padStart(2, '0')}`, split, kind, label, text }));
+  return texts.map((text, index) => ({
+    id: `${split}/${kind}/${String(index + 1).padStart(2, '0')}`,
+    split,
+    kind,
+    label,
+    text,
+  }));
 }

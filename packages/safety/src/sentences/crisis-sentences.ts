@@ -7,7 +7,8 @@ import { heldOutSentences } from './held-out.js';
  * detector that got worse and say little about how often real people in crisis would be missed. Counts and what was measured on them
  * stand in the package's README.
  */
-export const crisisSentences: { readonly version: string; readonly sentences: readonly CrisisSentence[] } = Object.freeze({
-  version: '1',
-  sentences: Object.freeze([...devSentences, ...heldOutSentences]),
-});
+export const crisisSentences: { readonly version: string; readonly sentences: readonly CrisisSentence[] } =
+  Object.freeze({
+    version: '1',
+    sentences: Object.freeze([...devSentences, ...heldOutSentences]),
+  });

@@ -34,7 +34,7 @@ const indirect = sentencesOf('dev', 'indirect', [
   'I am such a burden to my family, they would be relieved if I was gone.',
   'I have been giving my things away because I will not need them.',
   'This is my last message. Thank you for everything, goodbye.',
-  "I wish I had never been born.",
+  'I wish I had never been born.',
   "I can't go on like this, there is no way out.",
   "I don't want to be here anymore.",
   'Soon none of this will matter because I will not be around.',
