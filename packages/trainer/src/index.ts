@@ -1,1 +1,37 @@
-export {};
+export { AdamW, type AdamWSettings } from './adam-w.js';
+export {
+  type ChatDataOptions,
+  type Conversation,
+  type ConversationEncoding,
+  chatData,
+  chatEvaluation,
+  encodeConversation,
+  padConversations,
+  type TrainMessage,
+} from './chat-data.js';
+export { type DataSource, type DataState, fixedBatches } from './data-source.js';
+export { type EvaluationResult, evaluate } from './evaluate.js';
+export {
+  type EvaluationSet,
+  type PackedTextOptions,
+  packedEvaluation,
+  packedText,
+  type TextDocument,
+} from './packed-text.js';
+export type { Logger } from './progress.js';
+export { type CosineOptions, cosineSchedule, type Schedule } from './schedule.js';
+export { computeStepGradients, type StepGradients, type StepMetrics } from './step-gradients.js';
+export { stopOnSignals } from './stop-on-signals.js';
+export { clipScale, type TrainOptions, type TrainResult, train } from './train.js';
+export {
+  type BestEvaluation,
+  latestTrainCheckpoint,
+  listTrainCheckpoints,
+  readTrainState,
+  restoreTensors,
+  saveTrainCheckpoint,
+  type TensorGroups,
+  type TrainState,
+} from './train-checkpoint.js';
+export type { StepRecord } from './train-log.js';
+export { countTargets, ignoredTarget, type LossTerms, noDomain, type Trainable, type TrainBatch } from './trainable.js';

@@ -1,0 +1,50 @@
+import type * as tf from '@tensorflow/tfjs-core';
+
+/** The number of domains' label that means "this token has none". */
+export const noDomain = -1;
+
+/** The target that is not counted in any loss. */
+export const ignoredTarget = -100;
+
+/** One micro-batch of token windows, as plain arrays in row order `[batch, seq]`. */
+export interface TrainBatch {
+  readonly batch: number;
+  readonly seq: number;
+  /** `[batch · seq]` input tokens. */
+  readonly ids: Int32Array;
+  /** `[batch · seq]` next tokens; -100 is not counted. */
+  readonly targets: Int32Array;
+  /** `[batch · seq]`, 1 where a real token stands, 0 where the row is padded. */
+  readonly mask: Uint8Array;
+  /** `[batch · seq]` domain of each token; -1 where none is known. */
+  readonly domains: Int32Array;
+}
+
+/** What a micro-batch cost. Scalars and vectors in `metrics` belong to the caller, who disposes them with `total`. */
+export interface LossTerms {
+  /** The scalar to differentiate: cross-entropy divided by the step's counted tokens, plus weighted auxiliary terms. */
+  readonly total: tf.Scalar;
+  /**
+   * Scalars or 1-D: `crossEntropySum` (nats over the counted tokens, required), and where the model has them `balance`,
+   * `z`, `domain`, `routingEntropy` (means over the batch) and `expertLoad` `[experts]` (shares).
+   */
+  readonly metrics: Readonly<Record<string, tf.Tensor>>;
+}
+
+/** Anything with Variables and a loss. */
+export interface Trainable {
+  /** The trainable Variables by path; the same paths and objects at every call. */
+  parameters(): ReadonlyMap<string, tf.Variable>;
+  /**
+   * The loss of one micro-batch. `total` is `crossEntropySum / tokensInStep` plus auxiliary losses weighted by the batch's
+   * share of `tokensInStep`, so that adding the gradients of a step's micro-batches gives those of one big batch.
+   */
+  loss(batch: TrainBatch, step: { tokensInStep: number; seed: number }): LossTerms;
+}
+
+/** Tokens of a batch whose prediction counts. */
+export function countTargets(batch: TrainBatch): number {
+  let counted = 0;
+  for (const target of batch.targets) if (target !== ignoredTarget) counted += 1;
+  return counted;
+}
