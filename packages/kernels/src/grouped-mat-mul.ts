@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
-import { withGradient } from './with-gradient.js';
 
 /**
  * One product per group of rows: rows `offsets[e] .. offsets[e + 1]` of `x` are multiplied by `weights[e]`. This is the dropless
@@ -20,22 +19,34 @@ export function groupedMatMul(
 ): tf.Tensor2D {
   checkGroups(x, weights, offsets, transposeWeights);
   if (!hasFusedKernel('GroupedMatMul')) return groupedMatMulReference(x, weights, offsets, transposeWeights);
-  const attrs = { offsets: [...offsets] };
-  return withGradient(
-    [x, weights],
-    () => runFusedKernel('GroupedMatMul', { x, weights }, { ...attrs, transposeWeights }),
-    () => [x, weights],
-    (dy, kept) => {
-      const [x, weights] = kept as [tf.Tensor, tf.Tensor];
-      const [a, b] = transposeWeights ? [dy, x] : [x, dy];
-      const transposed = { ...attrs, transposeWeights: !transposeWeights };
-      return [
-        runFusedKernel<tf.Tensor>('GroupedMatMul', { x: dy, weights }, transposed),
-        runFusedKernel<tf.Tensor>('GroupedOuterProduct', { a, b }, attrs),
-      ];
-    },
-  );
+  return runFusedKernel('GroupedMatMul', { x, weights }, { offsets: [...offsets], transposeWeights });
 }
+
+/**
+ * The gradient of the fused kernel. Registered by name rather than through `tf.customGrad`, because then tfjs asks for the weights' share only
+ * when the weights are trained: frozen experts cost no outer product.
+ */
+export const groupedMatMulGradient: tf.GradConfig = {
+  kernelName: 'GroupedMatMul',
+  inputsToSave: ['x', 'weights'],
+  gradFunc: (dy, saved, attrs) => {
+    const [x, weights] = saved as [tf.Tensor, tf.Tensor];
+    const { offsets, transposeWeights } = attrs as unknown as { offsets: number[]; transposeWeights: boolean };
+    const grad = dy as tf.Tensor;
+    return {
+      x: () =>
+        runFusedKernel<tf.Tensor>(
+          'GroupedMatMul',
+          { x: grad, weights },
+          { offsets, transposeWeights: !transposeWeights },
+        ),
+      weights: () => {
+        const [a, b] = transposeWeights ? [grad, x] : [x, grad];
+        return runFusedKernel<tf.Tensor>('GroupedOuterProduct', { a, b }, { offsets });
+      },
+    };
+  },
+};
 
 /** The plain form of `groupedMatMul`: a slice and a product per group, joined again. Same arguments, result and gradient. */
 export function groupedMatMulReference(

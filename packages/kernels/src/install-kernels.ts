@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { groupedMatMulGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installLayers } from './wasm/layers.js';
@@ -39,6 +40,7 @@ async function install(backendName: string): Promise<InstalledKernels> {
   }
   if (backendName !== 'wasm') return { kernels: 'none' };
   const heap = await openWasmHeap();
+  if (!tf.getGradient('GroupedMatMul')) tf.registerGradient(groupedMatMulGradient);
   installProducts(heap);
   installRows(heap);
   installLayers(heap);

@@ -1,0 +1,85 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { flashAttention, rotate } from '@therapeutic-moe/kernels';
+import { type ApplyContext, dims, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
+import type { KvCache } from './kv-cache.js';
+import type { RopeTables } from './rope.js';
+
+/** Head counts and sizes. `headDim` is explicit: it need not be `hidden / heads`. */
+export interface AttentionConfig {
+  readonly hiddenSize: number;
+  readonly numAttentionHeads: number;
+  /** Heads of keys and values; a divisor of `numAttentionHeads` (grouped-query attention, arXiv:2305.13245). */
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+}
+
+/** The four projections of attention under Hugging Face's names. */
+export interface AttentionProjections {
+  q_proj: LinearLayer;
+  k_proj: LinearLayer;
+  v_proj: LinearLayer;
+  o_proj: LinearLayer;
+}
+
+/** What one pass needs besides the hidden states. */
+export interface AttentionPass {
+  /** Tables of exactly the positions of this pass. */
+  readonly rope: RopeTables;
+  /** Decoding: where earlier keys and values are, and which layer this is. */
+  readonly cache?: { readonly store: KvCache; readonly layer: number };
+  readonly context?: ApplyContext;
+}
+
+/** Causal grouped-query attention with rotary positions. */
+export class Attention {
+  /** @param projections replaceable, so that an adapter can be put around each; owned by this layer. */
+  constructor(
+    readonly config: AttentionConfig,
+    readonly projections: AttentionProjections,
+  ) {
+    const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+    if (numAttentionHeads % numKeyValueHeads !== 0) {
+      throw new Error(
+        `attention: numKeyValueHeads ${numKeyValueHeads} must divide numAttentionHeads ${numAttentionHeads}.`,
+      );
+    }
+    const sizes = {
+      q_proj: [hiddenSize, numAttentionHeads * headDim],
+      k_proj: [hiddenSize, numKeyValueHeads * headDim],
+      v_proj: [hiddenSize, numKeyValueHeads * headDim],
+      o_proj: [numAttentionHeads * headDim, hiddenSize],
+    } as const;
+    for (const [name, [input, output]] of Object.entries(sizes)) {
+      const { inputSize, outputSize } = projections[name as keyof AttentionProjections];
+      if (inputSize !== input || outputSize !== output) {
+        throw new Error(`attention: ${name} must map ${input} to ${output}, got ${inputSize} to ${outputSize}.`);
+      }
+    }
+  }
+
+  /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
+  apply(x: tf.Tensor3D, { rope, cache, context }: AttentionPass): tf.Tensor3D {
+    const { batch, seq } = dims('attention.apply: x', x, ['batch', 'seq', 'hidden'], {
+      hidden: this.config.hiddenSize,
+    });
+    const { numAttentionHeads, numKeyValueHeads, headDim } = this.config;
+    return tf.tidy(() => {
+      const project = (name: keyof AttentionProjections, heads: number) =>
+        tf.reshape(this.projections[name].apply(x, context), [batch, seq, heads, headDim]) as tf.Tensor4D;
+      const q = rotate(project('q_proj', numAttentionHeads), rope.cos, rope.sin);
+      const k = rotate(project('k_proj', numKeyValueHeads), rope.cos, rope.sin);
+      const v = project('v_proj', numKeyValueHeads);
+      const seen = cache ? cache.store.append(cache.layer, k, v) : { k, v };
+      const mixed = flashAttention(q, seen.k, seen.v, { causal: true, scale: headDim ** -0.5 });
+      return this.projections.o_proj.apply(tf.reshape(mixed, [batch, seq, -1]), context) as tf.Tensor3D;
+    });
+  }
+
+  parameters(): Parameters {
+    return joinParameters({ ...this.projections });
+  }
+
+  dispose(): void {
+    for (const projection of Object.values(this.projections)) projection.dispose();
+  }
+}

@@ -1,0 +1,70 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { swiGlu } from '@therapeutic-moe/kernels';
+import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+
+/** Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout. */
+export class SwiGluExperts {
+  /**
+   * @param gateUp `[experts, hidden, 2 * intermediate]`, gate first; owned from now on.
+   * @param down `[experts, intermediate, hidden]`; owned from now on.
+   */
+  constructor(
+    readonly gateUp: StackedLinear,
+    readonly down: StackedLinear,
+  ) {
+    const fits =
+      gateUp.experts === down.experts &&
+      gateUp.outputSize === 2 * down.inputSize &&
+      gateUp.inputSize === down.outputSize;
+    if (!fits) {
+      throw new Error(
+        `SwiGluExperts: gateUp [experts, hidden, 2 * intermediate] and down [experts, intermediate, hidden] do not fit: ` +
+          `[${gateUp.weight.shape}] and [${down.weight.shape}].`,
+      );
+    }
+  }
+
+  /** Normally distributed weights; `downDeviation` is usually smaller, to keep the residual stream calm at depth. */
+  static create(
+    { experts, hidden, intermediate }: { experts: number; hidden: number; intermediate: number },
+    { deviation, downDeviation, seed }: { deviation: number; downDeviation: number; seed: number },
+  ): SwiGluExperts {
+    return new SwiGluExperts(
+      StackedLinear.create(experts, hidden, 2 * intermediate, { deviation, seed: seedFor(seed, 'gate_up_proj') }),
+      StackedLinear.create(experts, intermediate, hidden, {
+        deviation: downDeviation,
+        seed: seedFor(seed, 'down_proj'),
+      }),
+    );
+  }
+
+  get experts(): number {
+    return this.gateUp.experts;
+  }
+
+  get hidden(): number {
+    return this.gateUp.inputSize;
+  }
+
+  /** @param rows `[rows, hidden]` sorted by expert @param offsets `experts + 1` row numbers @returns `[rows, hidden]`. Caller disposes. */
+  applyGrouped(rows: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
+    return tf.tidy(() => this.down.applyGrouped(swiGlu(this.gateUp.applyGrouped(rows, offsets)), offsets));
+  }
+
+  /** @param rows `[rows, hidden]`, all through one expert @returns `[rows, hidden]`. Caller disposes. */
+  applyExpert(rows: tf.Tensor2D, expert: number): tf.Tensor2D {
+    return tf.tidy(() => this.down.applyExpert(swiGlu(this.gateUp.applyExpert(rows, expert)), expert));
+  }
+
+  parameters(): Parameters {
+    return new Map([
+      ['gate_up_proj', this.gateUp.weight],
+      ['down_proj', this.down.weight],
+    ]);
+  }
+
+  dispose(): void {
+    this.gateUp.dispose();
+    this.down.dispose();
+  }
+}

@@ -1,0 +1,35 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { gather, matMul } from '@therapeutic-moe/kernels';
+import { normalVariable } from './initialise.js';
+import type { Parameters } from './parameters.js';
+
+/** One learned row per token id; the same rows can serve as the output head (arXiv:1608.05859). */
+export class Embedding {
+  readonly weight: tf.Variable;
+
+  constructor(
+    readonly vocabSize: number,
+    readonly hiddenSize: number,
+    { deviation, seed }: { deviation: number; seed: number },
+  ) {
+    this.weight = normalVariable([vocabSize, hiddenSize], deviation, seed);
+  }
+
+  /** @param ids int32 of any shape, each in `[0, vocabSize)` @returns `[...ids.shape, hiddenSize]`. Caller disposes. */
+  apply(ids: tf.Tensor): tf.Tensor {
+    return gather(this.weight, ids);
+  }
+
+  /** The tied head. @param hidden `[rows, hiddenSize]` @returns `[rows, vocabSize]`. Caller disposes. */
+  logits(hidden: tf.Tensor2D): tf.Tensor2D {
+    return matMul(hidden, this.weight, false, true) as tf.Tensor2D;
+  }
+
+  parameters(): Parameters {
+    return new Map([['weight', this.weight]]);
+  }
+
+  dispose(): void {
+    this.weight.dispose();
+  }
+}

@@ -1,0 +1,59 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { groupedMatMul } from '@therapeutic-moe/kernels';
+import { normalVariable } from './initialise.js';
+
+/** One weight matrix per expert, stored together as `[experts, inputSize, outputSize]`. */
+export class StackedLinear {
+  /** @param weight `[experts, inputSize, outputSize]`, owned by this layer from now on. */
+  constructor(readonly weight: tf.Variable) {
+    if (weight.rank !== 3)
+      throw new Error(`StackedLinear: weight must be [experts, input, output], got [${weight.shape}].`);
+  }
+
+  /** Normally distributed weights. */
+  static create(
+    experts: number,
+    inputSize: number,
+    outputSize: number,
+    { deviation = inputSize ** -0.5, seed }: { deviation?: number; seed: number },
+  ): StackedLinear {
+    return new StackedLinear(normalVariable([experts, inputSize, outputSize], deviation, seed));
+  }
+
+  get experts(): number {
+    return this.weight.shape[0]!;
+  }
+
+  get inputSize(): number {
+    return this.weight.shape[1]!;
+  }
+
+  get outputSize(): number {
+    return this.weight.shape[2]!;
+  }
+
+  /**
+   * Rows sorted by expert, each through its own matrix.
+   *
+   * @param x `[rows, inputSize]`. @param offsets `experts + 1` row numbers. @returns `[rows, outputSize]`. Caller disposes.
+   */
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
+    return groupedMatMul(x, this.weight as unknown as tf.Tensor3D, offsets);
+  }
+
+  /**
+   * Rows through one expert's matrix: the plain way, one expert at a time.
+   *
+   * @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes.
+   */
+  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D {
+    return tf.tidy(() => {
+      const one = tf.slice(this.weight as tf.Tensor, [expert, 0, 0], [1, -1, -1]);
+      return tf.matMul(x, tf.reshape(one, [this.inputSize, this.outputSize]));
+    });
+  }
+
+  dispose(): void {
+    this.weight.dispose();
+  }
+}

@@ -1,0 +1,32 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/**
+ * The k largest scores of each row, largest first; among equals the lower index. The choice is constant to the tape: gradients reach the router
+ * through the weights of the chosen experts (Switch Transformer, arXiv:2101.03961).
+ *
+ * @param scores `[tokens, experts]`.
+ * @returns int32 `[tokens, k]`. Caller disposes.
+ */
+export function topKIndices(scores: tf.Tensor2D, k: number): tf.Tensor2D {
+  return tf.customGrad((x) => ({
+    value: tf.tidy(() => tf.topk(x as tf.Tensor2D, k).indices),
+    gradFunc: () => tf.zerosLike(x as tf.Tensor2D),
+  }))(scores) as tf.Tensor2D;
+}
+
+/**
+ * The values of each row at its chosen places, with a gradient to them.
+ *
+ * @param values `[tokens, experts]`. @param indices int32 `[tokens, k]`. @returns `[tokens, k]`. Caller disposes.
+ */
+export function takeChosen(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor2D {
+  return tf.tidy(() => {
+    const hot = oneHotFloat(indices, values.shape[1]); // [tokens, k, experts]
+    return tf.sum(tf.mul(tf.expandDims(values, 1), hot), -1) as tf.Tensor2D;
+  });
+}
+
+/** `[...indices.shape, depth]` float32. Cast after, because tfjs-wasm's float32 oneHot writes integer bits. */
+export function oneHotFloat(indices: tf.Tensor, depth: number): tf.Tensor {
+  return tf.tidy(() => tf.cast(tf.oneHot(indices, depth), 'float32'));
+}
