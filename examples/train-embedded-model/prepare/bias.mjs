@@ -29,13 +29,45 @@ const toxigenGroups = {
 };
 
 const hatemojiGroups = {
-  bla: 'Black people', african: 'African people', blaman: 'Black men', blawom: 'Black women', mus: 'Muslim people', muswom: 'Muslim women',
-  wom: 'women', dis: 'people with a disability', jew: 'Jewish people', gay: 'gay people', gayman: 'gay men', gaywom: 'lesbian women',
-  bis: 'bisexual people', lgbtqa: 'LGBTQ people', trans: 'transgender people', arab: 'Arab people', asi: 'Asian people', asiwom: 'Asian women',
-  'asi.east': 'East Asian people', 'asi.east.chin': 'Chinese people', 'asi.south': 'South Asian people', 'asi.south.pak': 'Pakistani people',
-  immig: 'immigrants', ref: 'refugees', asy: 'asylum seekers', trav: 'Travellers', wc: 'working-class people', hisp: 'Hispanic people', mex: 'Mexican people',
-  ethmin: 'ethnic minorities', 'mix.race': 'people of mixed race', indig: 'Indigenous people', indigwom: 'Indigenous women', abo: 'Aboriginal people',
-  ind: 'Indian people', indwom: 'Indian women', hind: 'Hindu people', sikh: 'Sikh people', for: 'foreigners',
+  bla: 'Black people',
+  african: 'African people',
+  blaman: 'Black men',
+  blawom: 'Black women',
+  mus: 'Muslim people',
+  muswom: 'Muslim women',
+  wom: 'women',
+  dis: 'people with a disability',
+  jew: 'Jewish people',
+  gay: 'gay people',
+  gayman: 'gay men',
+  gaywom: 'lesbian women',
+  bis: 'bisexual people',
+  lgbtqa: 'LGBTQ people',
+  trans: 'transgender people',
+  arab: 'Arab people',
+  asi: 'Asian people',
+  asiwom: 'Asian women',
+  'asi.east': 'East Asian people',
+  'asi.east.chin': 'Chinese people',
+  'asi.south': 'South Asian people',
+  'asi.south.pak': 'Pakistani people',
+  immig: 'immigrants',
+  ref: 'refugees',
+  asy: 'asylum seekers',
+  trav: 'Travellers',
+  wc: 'working-class people',
+  hisp: 'Hispanic people',
+  mex: 'Mexican people',
+  ethmin: 'ethnic minorities',
+  'mix.race': 'people of mixed race',
+  indig: 'Indigenous people',
+  indigwom: 'Indigenous women',
+  abo: 'Aboriginal people',
+  ind: 'Indian people',
+  indwom: 'Indian women',
+  hind: 'Hindu people',
+  sikh: 'Sikh people',
+  for: 'foreigners',
 };
 
 const questions = [
@@ -105,7 +137,12 @@ function toxigenTarget(groups) {
   const set = new Set(groups);
   if (set.has('chinese')) set.delete('asian');
   if (set.has('mexican')) set.delete('latino');
-  return list([...set].sort().map((name) => toxigenGroups[name] ?? '').filter(Boolean));
+  return list(
+    [...set]
+      .sort()
+      .map((name) => toxigenGroups[name] ?? '')
+      .filter(Boolean),
+  );
 }
 
 function hatemojiTarget(codes) {
@@ -122,20 +159,40 @@ export async function readBias(folder, seed, count) {
     files.push(file);
     parse(await readFile(file, 'utf8'), { columns: true, bom: true }).forEach((row, i) => {
       if (row.bias_sent !== '0' && row.bias_sent !== '1') return count('redditbias: no label');
-      rows.push({ id: `redditbias/${name}/${i}`, source: 'redditbias', text: row.comment, biased: row.bias_sent === '1', group });
+      rows.push({
+        id: `redditbias/${name}/${i}`,
+        source: 'redditbias',
+        text: row.comment,
+        biased: row.bias_sent === '1',
+        group,
+      });
     });
   }
   const toxigen = join(folder, 'toxigen_safenlp', 'toxiGen.json');
   files.push(toxigen);
   for (const row of JSON.parse(await readFile(toxigen, 'utf8'))) {
-    rows.push({ id: `toxigen/${row.id}`, source: 'toxigen_safenlp', text: row.text, biased: row.label === 'hate', group: toxigenTarget(row.target_groups) });
+    rows.push({
+      id: `toxigen/${row.id}`,
+      source: 'toxigen_safenlp',
+      text: row.text,
+      biased: row.label === 'hate',
+      group: toxigenTarget(row.target_groups),
+    });
   }
   const upstream = { train: 'train', validation: 'validation', test: 'test' };
   for (const part of Object.keys(upstream)) {
     const file = join(folder, 'hatemoji', `HatemojiBuild_${part}.csv`);
     files.push(file);
     for (const row of parse(await readFile(file, 'utf8'), { columns: true, bom: true })) {
-      rows.push({ id: `hatemoji/${row.entry_id}`, source: 'hatemoji', text: row.text, biased: row.label_gold === '1', group: hatemojiTarget(parseList(row.target)), matched: row.matched_id ? `hatemoji/${row.matched_id}` : '', upstream: part });
+      rows.push({
+        id: `hatemoji/${row.entry_id}`,
+        source: 'hatemoji',
+        text: row.text,
+        biased: row.label_gold === '1',
+        group: hatemojiTarget(parseList(row.target)),
+        matched: row.matched_id ? `hatemoji/${row.matched_id}` : '',
+        upstream: part,
+      });
     }
   }
   return { files, rows: splitBias(rows, seed, count) };
@@ -155,7 +212,8 @@ function splitBias(rows, seed, count) {
   const fractions = { validation: 0.04, test: 0.04 };
   const splits = new Map();
   for (const source of ['redditbias', 'toxigen_safenlp']) {
-    for (const [group, split] of splitGroups(roots(source), `${seed}:${source}`, fractions)) if (!splits.has(group)) splits.set(group, split);
+    for (const [group, split] of splitGroups(roots(source), `${seed}:${source}`, fractions))
+      if (!splits.has(group)) splits.set(group, split);
   }
   const rank = { train: 0, validation: 1, test: 2 };
   for (const row of rows.filter((one) => one.upstream)) {

@@ -6,13 +6,24 @@ import * as text from './text.mjs';
 
 /** Topics that data/README assigns to mental_health; every other topic is general_therapeutic. */
 export const mentalHealthTopics = new Set([
-  'depression', 'anxiety', 'trauma', 'self-harm', 'eating-disorders', 'diagnosis', 'substance-abuse', 'addiction',
-  'sleep-improvement', 'grief-and-loss', 'stress',
+  'depression',
+  'anxiety',
+  'trauma',
+  'self-harm',
+  'eating-disorders',
+  'diagnosis',
+  'substance-abuse',
+  'addiction',
+  'sleep-improvement',
+  'grief-and-loss',
+  'stress',
 ]);
 
 const upstreamSplit = { train: 'train', val: 'validation', test: 'test' };
-const referral = /\b(?:seek|find|contact|call|see|consult|reach out to|speak (?:to|with)|talk (?:to|with)|schedule|look for|visit|meet with)\b.{0,60}\b(?:therapist|counsell?or|psychologist|psychiatrist|professional|doctor|therapy|counsell?ing|hotline|appointment|consultation|office|website|my site|my book)\b/iu;
-const advert = /\b(?:my (?:website|book|blog|practice|podcast|online course|office)|free consultation|contact me|call me|email me|sign up|subscribe)\b/iu;
+const referral =
+  /\b(?:seek|find|contact|call|see|consult|reach out to|speak (?:to|with)|talk (?:to|with)|schedule|look for|visit|meet with)\b.{0,60}\b(?:therapist|counsell?or|psychologist|psychiatrist|professional|doctor|therapy|counsell?ing|hotline|appointment|consultation|office|website|my site|my book)\b/iu;
+const advert =
+  /\b(?:my (?:website|book|blog|practice|podcast|online course|office)|free consultation|contact me|call me|email me|sign up|subscribe)\b/iu;
 
 /** True where at least half of a short answer's sentences only send the reader elsewhere, or it advertises. */
 export function isReferralOnly(answer) {
@@ -29,7 +40,12 @@ function cleanAnswer(raw, drop) {
   const kept = text
     .dropContactSentences(normal)
     .split('\n\n')
-    .map((paragraph) => text.sentences(paragraph).filter((sentence) => !advert.test(sentence)).join(' '))
+    .map((paragraph) =>
+      text
+        .sentences(paragraph)
+        .filter((sentence) => !advert.test(sentence))
+        .join(' '),
+    )
     .filter(Boolean)
     .join('\n\n');
   const length = text.countWords(kept);
@@ -52,7 +68,8 @@ export async function readCounselChat(folder, count) {
   const file = join(folder, 'counsel_chat', '20200325_counsel_chat.csv');
   const rows = parse(await readFile(file, 'utf8'), { columns: true, bom: true });
   const groups = createGroups();
-  for (const row of rows) groups.join(`id:${row.questionID}`, `text:${text.fingerprint(`${row.questionTitle} ${row.questionText}`)}`);
+  for (const row of rows)
+    groups.join(`id:${row.questionID}`, `text:${text.fingerprint(`${row.questionTitle} ${row.questionText}`)}`);
   const splits = new Map();
   const rank = { train: 0, validation: 1, test: 2 };
   for (const row of rows) {
@@ -71,7 +88,15 @@ export async function readCounselChat(folder, count) {
     if (!answer) return;
     if (text.looksSpanish(question)) return count('counsel_chat: not English');
     const domain = mentalHealthTopics.has(topics.get(row.questionID)) ? 'mental_health' : 'general_therapeutic';
-    pairs.push({ id: `counsel_chat/${row.questionID}/${i}`, source: 'counsel_chat', group, domain, split: splits.get(group), question, answer });
+    pairs.push({
+      id: `counsel_chat/${row.questionID}/${i}`,
+      source: 'counsel_chat',
+      group,
+      domain,
+      split: splits.get(group),
+      question,
+      answer,
+    });
   });
   return { files: [file], pairs };
 }

@@ -6,18 +6,32 @@ import * as text from './text.mjs';
 /** Question and answer pairs about mental health, split by topic (`focus`). */
 export async function readMedquad(folder, seed, count) {
   const file = join(folder, 'medquad_mental_health', 'derived_medquad_mental_health.jsonl');
-  const rows = (await readFile(file, 'utf8')).split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  const rows = (await readFile(file, 'utf8'))
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   const groups = rows.map((row) => text.fingerprint(row.focus));
   const splits = splitGroups(groups, `${seed}:medquad`, { validation: 0.08, test: 0.08 });
   const seen = new Set();
   const pairs = [];
   rows.forEach((row, i) => {
-    const question = text.normalise(row.question).replace(/ \(are\)/u, '').replace(/ ([?.,])/gu, '$1');
+    const question = text
+      .normalise(row.question)
+      .replace(/ \(are\)/u, '')
+      .replace(/ ([?.,])/gu, '$1');
     const answer = text.dropContactSentences(text.separateSentences(text.normalise(row.answer)));
     if (text.countWords(answer) < 20) return count('medquad_mental_health: too short');
     if (seen.has(text.fingerprint(answer))) return count('medquad_mental_health: repeated answer');
     seen.add(text.fingerprint(answer));
-    pairs.push({ id: `medquad/${i}`, source: 'medquad_mental_health', group: groups[i], domain: 'mental_health', split: splits.get(groups[i]), question, answer });
+    pairs.push({
+      id: `medquad/${i}`,
+      source: 'medquad_mental_health',
+      group: groups[i],
+      domain: 'mental_health',
+      split: splits.get(groups[i]),
+      question,
+      answer,
+    });
   });
   return { files: [file], pairs };
 }

@@ -4,16 +4,22 @@ import { splitGroups } from './split.mjs';
 import * as text from './text.mjs';
 
 const droppedModules = new Set(['Preface']);
-const endOfProse = /^(?:Review Questions?|Critical Thinking Questions?|Personal Application Questions?|References|Key Terms|Glossary)$/u;
+const endOfProse =
+  /^(?:Review Questions?|Critical Thinking Questions?|Personal Application Questions?|References|Key Terms|Glossary)$/u;
 const objectives = /^By the end of this section, you will be able to:?$/u;
-const noHeading = /^(?:Summary|Link to Learning|Everyday Connection|Dig Deeper|What Do You Think\??|Connect the Concepts|Introduction|Figure|Table)/u;
-const notATerm = /^(?:since|like|unlike|despite|during|before|after|by|with|from|to|of|this|that|these|those|it|there|he|she|they|we|you|i|one|what|which|who|another|other|here|some|many|most|such|each|both|all|the (?:first|second|third|other|same|result|idea|goal|most|more|purpose|problem|question|answer|reason|point|key|best|only|main|next|last|fact|former|latter|following|author|researchers?|study|participants?)|an? (?:example|good|more|second|third|common|key|few|number|major|similar|person|recent)|for|in|on|at|if|when|while|as|his|her|their|our|your|my|its|not|but|and|so|although|because|however|perhaps|also|then|now)\b/iu;
+const noHeading =
+  /^(?:Summary|Link to Learning|Everyday Connection|Dig Deeper|What Do You Think\??|Connect the Concepts|Introduction|Figure|Table)/u;
+const notATerm =
+  /^(?:since|like|unlike|despite|during|before|after|by|with|from|to|of|this|that|these|those|it|there|he|she|they|we|you|i|one|what|which|who|another|other|here|some|many|most|such|each|both|all|the (?:first|second|third|other|same|result|idea|goal|most|more|purpose|problem|question|answer|reason|point|key|best|only|main|next|last|fact|former|latter|following|author|researchers?|study|participants?)|an? (?:example|good|more|second|third|common|key|few|number|major|similar|person|recent)|for|in|on|at|if|when|while|as|his|her|their|our|your|my|its|not|but|and|so|although|because|however|perhaps|also|then|now)\b/iu;
 
 function cleanParagraph(paragraph) {
   return text
     .separateSentences(text.normalise(paragraph))
     .replace(/\s*\((?:see )?(?:Figure|Table)?\s*\)/giu, '')
-    .replace(/\s*\((?:e\.g\., |see |cf\. )?(?:[A-Z][^()]{0,140}?,? (?:&|and|et al\.)?[^()]{0,80}?(?:1[89]|20)\d\d[a-z]?(?:[;,][^()]*)?|(?:1[89]|20)\d\d[a-z]?(?:[\/,;] ?(?:(?:1[89]|20)\d\d|p\. ?\d+))*)\)/gu, '')
+    .replace(
+      /\s*\((?:e\.g\., |see |cf\. )?(?:[A-Z][^()]{0,140}?,? (?:&|and|et al\.)?[^()]{0,80}?(?:1[89]|20)\d\d[a-z]?(?:[;,][^()]*)?|(?:1[89]|20)\d\d[a-z]?(?:[/,;] ?(?:(?:1[89]|20)\d\d|p\. ?\d+))*)\)/gu,
+      '',
+    )
     .replace(/[^\S\n]+/gu, ' ')
     .replace(/ ([,.;:!?])/gu, '$1')
     .trim();
@@ -23,7 +29,10 @@ const isHeading = (line) => line.length <= 90 && !/[.!?:;,]["')]?$/u.test(line) 
 
 /** The prose of a module in sections `{ heading, paragraphs }`, and its critical-thinking questions with model answers. */
 export function readModule(title, body) {
-  const lines = body.split('\n').map((line) => line.trim()).filter(Boolean);
+  const lines = body
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean);
   const end = lines.findIndex((line) => endOfProse.test(line));
   const prose = end < 0 ? lines : lines.slice(0, end);
   const start = prose.findIndex((line) => objectives.test(line));
@@ -53,11 +62,22 @@ export function readModule(title, body) {
 
 /** "X is a ..." at the start of a sentence gives the term X; '' where no term stands there. */
 export function definedTerm(sentence) {
-  const found = /^((?:An? |The )?[A-Z]?[A-Za-z][\w'-]*(?: [a-z][\w'-]*| of| the){0,3}?)(?: \([A-Z]{2,6}\))?(?:, or [a-z' -]{3,30},| or [a-z' -]{3,30})? (?:is|are|refers to|involves|describes|is defined as|occurs when) (?:an?|the|one|when|any|how|our|those|defined|characterized|known)\b/u.exec(sentence);
+  const found =
+    /^((?:An? |The )?[A-Z]?[A-Za-z][\w'-]*(?: [a-z][\w'-]*| of| the){0,3}?)(?: \([A-Z]{2,6}\))?(?:, or [a-z' -]{3,30},| or [a-z' -]{3,30})? (?:is|are|refers to|involves|describes|is defined as|occurs when) (?:an?|the|one|when|any|how|our|those|defined|characterized|known)\b/u.exec(
+      sentence,
+    );
   if (!found) return '';
   const term = found[1];
-  if (notATerm.test(term) || text.countWords(term) > 4 || /\b(?:of|the|that|which|who|his|her|their|this|these|and|themselves|itself)$/u.test(term) || /\b(?:that|which|who|this|these|those|his|her|their|your|our)\b/u.test(term)) return '';
-  return term.replace(/^(An?|The) /u, (article) => article.toLowerCase()).replace(/^([A-Z])(?=[a-z]+(?: [a-z]|$))/u, (letter) => letter.toLowerCase());
+  if (
+    notATerm.test(term) ||
+    text.countWords(term) > 4 ||
+    /\b(?:of|the|that|which|who|his|her|their|this|these|and|themselves|itself)$/u.test(term) ||
+    /\b(?:that|which|who|this|these|those|his|her|their|your|our)\b/u.test(term)
+  )
+    return '';
+  return term
+    .replace(/^(An?|The) /u, (article) => article.toLowerCase())
+    .replace(/^([A-Z])(?=[a-z]+(?: [a-z]|$))/u, (letter) => letter.toLowerCase());
 }
 
 const takeWords = (parts, limit) => {
@@ -72,14 +92,23 @@ const takeWords = (parts, limit) => {
 };
 
 /** A title in running case: a word keeps its capital unless the prose also writes it small. */
-const lowerTitle = (title, words) => title.replace(/[\w'-]+/gu, (word) => (/^[A-Z][a-z'-]*[a-z]$/u.test(word) && words.has(word.toLowerCase()) ? word.toLowerCase() : word));
+const lowerTitle = (title, words) =>
+  title.replace(/[\w'-]+/gu, (word) =>
+    /^[A-Z][a-z'-]*[a-z]$/u.test(word) && words.has(word.toLowerCase()) ? word.toLowerCase() : word,
+  );
 
-const deictic = /\b(?:Figure|Table|this section|this chapter|this module|next section|previous section|the video|the photo|pictured|shown (?:here|below|above))\b/iu;
+const deictic =
+  /\b(?:Figure|Table|this section|this chapter|this module|next section|previous section|the video|the photo|pictured|shown (?:here|below|above))\b/iu;
 
 /** Question and answer pairs of one module: defined terms, section headings, critical-thinking questions. */
 export function derivePairs({ sections, thinking }) {
   const pairs = [];
-  const words = new Set(sections.flatMap((section) => section.paragraphs).join(' ').match(/[\w'-]+/gu));
+  const words = new Set(
+    sections
+      .flatMap((section) => section.paragraphs)
+      .join(' ')
+      .match(/[\w'-]+/gu),
+  );
   for (const { heading, paragraphs } of sections) {
     for (const paragraph of paragraphs) {
       const all = text.sentences(paragraph).filter((sentence) => !deictic.test(sentence));
@@ -89,11 +118,22 @@ export function derivePairs({ sections, thinking }) {
         const plural = new RegExp(`^${term.replace(/[.*+?^${}()|[\]\\]/gu, '\\$&')} are\\b`, 'iu').test(sentence);
         const answer = takeWords(all.slice(i, i + 4), 90);
         if (text.countWords(answer) < 14) return;
-        pairs.push({ kind: 'definition', subject: term, question: plural ? `What are ${term}?` : `What is ${term}?`, answer });
+        pairs.push({
+          kind: 'definition',
+          subject: term,
+          question: plural ? `What are ${term}?` : `What is ${term}?`,
+          answer,
+        });
       });
     }
     if (noHeading.test(heading) || text.countWords(heading) > 8) continue;
-    const opening = takeWords(paragraphs.slice(0, 2).flatMap((paragraph) => text.sentences(paragraph)).filter((sentence) => !deictic.test(sentence)), 110);
+    const opening = takeWords(
+      paragraphs
+        .slice(0, 2)
+        .flatMap((paragraph) => text.sentences(paragraph))
+        .filter((sentence) => !deictic.test(sentence)),
+      110,
+    );
     if (text.countWords(opening) < 25) continue;
     pairs.push({ kind: 'section', subject: lowerTitle(heading, words), question: heading, answer: opening });
   }
@@ -106,7 +146,9 @@ export function groupParagraphs(sections, target = 3000) {
   const pieces = [];
   let open = '';
   for (const { heading, paragraphs } of sections) {
-    const withHeading = noHeading.test(heading) ? paragraphs : [`${heading}\n\n${paragraphs[0]}`, ...paragraphs.slice(1)];
+    const withHeading = noHeading.test(heading)
+      ? paragraphs
+      : [`${heading}\n\n${paragraphs[0]}`, ...paragraphs.slice(1)];
     for (const paragraph of withHeading) {
       if (open && open.length + paragraph.length > target) {
         pieces.push(open);
@@ -122,13 +164,20 @@ export function groupParagraphs(sections, target = 3000) {
 /** Modules with their split; whole modules are held out. */
 export async function readOpenstax(folder, seed, count) {
   const file = join(folder, 'openstax_psychology', 'derived_psychology2e_text.jsonl');
-  const rows = (await readFile(file, 'utf8')).split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  const rows = (await readFile(file, 'utf8'))
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   const kept = rows.filter((row) => {
     if (droppedModules.has(row.title)) count('openstax_psychology: module without prose');
     return !droppedModules.has(row.title);
   });
   const prose = kept.filter((row) => row.title !== 'Introduction').map((row) => row.module);
   const splits = splitGroups(prose, `${seed}:openstax`, { validation: 0.05, test: 0.04 });
-  const modules = kept.map((row) => ({ id: row.module, split: splits.get(row.module) ?? 'train', ...readModule(row.title, row.text) }));
+  const modules = kept.map((row) => ({
+    id: row.module,
+    split: splits.get(row.module) ?? 'train',
+    ...readModule(row.title, row.text),
+  }));
   return { files: [file], modules };
 }

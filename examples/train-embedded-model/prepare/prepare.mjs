@@ -39,7 +39,8 @@ const sectionQuestions = [
 ];
 
 function sectionQuestion(id, { subject }, seed) {
-  if (/^(?:what|why|how|who|when|where|do|does|is|are|can)\b/iu.test(subject)) return `${subject[0].toUpperCase()}${subject.slice(1).replace(/\?$/u, '')}?`;
+  if (/^(?:what|why|how|who|when|where|do|does|is|are|can)\b/iu.test(subject))
+    return `${subject[0].toUpperCase()}${subject.slice(1).replace(/\?$/u, '')}?`;
   return pick(sectionQuestions, `${seed}:section`, id)(subject);
 }
 
@@ -51,7 +52,10 @@ const conversation = (question, answer) => [
 const chatRow = (item, question, answer) => ({
   ...item,
   key: text.fingerprint(answer).split(' ').slice(0, 40).join(' '),
-  messages: conversation(text.truncateAtSentence(question, questionWords), text.truncateAtSentence(answer, answerWords)),
+  messages: conversation(
+    text.truncateAtSentence(question, questionWords),
+    text.truncateAtSentence(answer, answerWords),
+  ),
 });
 
 /** Rows of both stages from question and answer pairs: one base document per question, one conversation per answer. */
@@ -61,27 +65,44 @@ function fromPairs(pairs) {
     const key = `${pair.source}|${pair.group}|${text.fingerprint(pair.question)}`;
     const open = documents.get(key);
     if (open) open.text += `\n\n${pair.answer}`;
-    else documents.set(key, { id: pair.id, source: pair.source, domain: pair.domain, split: pair.split, text: `${pair.question}\n\n${pair.answer}` });
+    else
+      documents.set(key, {
+        id: pair.id,
+        source: pair.source,
+        domain: pair.domain,
+        split: pair.split,
+        text: `${pair.question}\n\n${pair.answer}`,
+      });
   }
   return {
     base: [...documents.values()].map((row) => ({ ...row, key: text.fingerprint(row.text) })),
-    chat: pairs.map(({ id, source, domain, split, question, answer }) => chatRow({ id, source, domain, split }, question, answer)),
+    chat: pairs.map(({ id, source, domain, split, question, answer }) =>
+      chatRow({ id, source, domain, split }, question, answer),
+    ),
   };
 }
 
 function fromModules(modules, seed) {
   const shared = { source: 'openstax_psychology', domain: 'psychology' };
   const base = modules.flatMap((module) =>
-    groupParagraphs(module.sections).map((piece, i) => ({ ...shared, id: `openstax/${module.id}/${i}`, split: module.split, text: piece, key: text.fingerprint(piece) })),
+    groupParagraphs(module.sections).map((piece, i) => ({
+      ...shared,
+      id: `openstax/${module.id}/${i}`,
+      split: module.split,
+      text: piece,
+      key: text.fingerprint(piece),
+    })),
   );
   const chat = modules.flatMap((module) =>
     derivePairs(module).map((pair, i) => {
       const id = `openstax/${module.id}/${pair.kind}/${i}`;
       const be = pair.question.startsWith('What are') ? 'are' : 'is';
       const question =
-        pair.kind === 'definition' ? pick(definitionQuestions, `${seed}:definition`, id)(pair.subject, be)
-        : pair.kind === 'section' ? sectionQuestion(id, pair, seed)
-        : pair.question;
+        pair.kind === 'definition'
+          ? pick(definitionQuestions, `${seed}:definition`, id)(pair.subject, be)
+          : pair.kind === 'section'
+            ? sectionQuestion(id, pair, seed)
+            : pair.question;
       return chatRow({ ...shared, id, split: module.split }, question, pair.answer);
     }),
   );
@@ -90,7 +111,13 @@ function fromModules(modules, seed) {
 
 function fromBias(rows, seed) {
   const phrased = rows.map((row) => ({ row, ...phraseBias(row, seed) }));
-  const item = ({ row }) => ({ id: row.id, source: row.source, domain: 'bias_detection', split: row.split, key: row.key });
+  const item = ({ row }) => ({
+    id: row.id,
+    source: row.source,
+    domain: 'bias_detection',
+    split: row.split,
+    key: row.key,
+  });
   return {
     base: phrased.map((one) => ({ ...item(one), text: `${one.question}\n\n${one.answer}` })),
     chat: phrased.map((one) => ({ ...item(one), messages: conversation(one.question, one.answer) })),
@@ -101,7 +128,8 @@ function fromBias(rows, seed) {
 function removeDuplicates(rows, stage, count) {
   const rank = { test: 0, validation: 1, train: 2 };
   const owner = new Map();
-  for (const row of [...rows].sort((a, b) => rank[a.split] - rank[b.split])) if (!owner.has(row.key)) owner.set(row.key, row);
+  for (const row of [...rows].sort((a, b) => rank[a.split] - rank[b.split]))
+    if (!owner.has(row.key)) owner.set(row.key, row);
   return rows.filter((row) => {
     if (owner.get(row.key) === row) return true;
     count(`${stage}: duplicate ${owner.get(row.key).split === row.split ? 'within' : 'across'} splits (${row.source})`);
@@ -110,16 +138,29 @@ function removeDuplicates(rows, stage, count) {
 }
 
 const bytesOf = (row) => Buffer.byteLength(row.text ?? row.messages.map((message) => message.content).join('\n'));
-const shuffled = (rows, seed) => [...rows].sort((a, b) => hashFraction(`${seed}:order`, a.id) - hashFraction(`${seed}:order`, b.id));
+const shuffled = (rows, seed) =>
+  [...rows].sort((a, b) => hashFraction(`${seed}:order`, a.id) - hashFraction(`${seed}:order`, b.id));
 
 async function writeRows(out, name, rows) {
-  const lines = rows.map(({ id, domain, text: body, messages }) => `${JSON.stringify({ id, domain, ...(body === undefined ? {} : { text: body }), ...(messages ? { messages } : {}) })}\n`).join('');
+  const lines = rows
+    .map(
+      ({ id, domain, text: body, messages }) =>
+        `${JSON.stringify({ id, domain, ...(body === undefined ? {} : { text: body }), ...(messages ? { messages } : {}) })}\n`,
+    )
+    .join('');
   await writeFile(join(out, name), lines);
-  const perDomain = Object.fromEntries(domains.map((domain) => {
-    const own = rows.filter((row) => row.domain === domain);
-    return [domain, { rows: own.length, bytes: own.reduce((sum, row) => sum + bytesOf(row), 0) }];
-  }));
-  return { rows: rows.length, bytes: rows.reduce((sum, row) => sum + bytesOf(row), 0), sha256: createHash('sha256').update(lines).digest('hex'), domains: perDomain };
+  const perDomain = Object.fromEntries(
+    domains.map((domain) => {
+      const own = rows.filter((row) => row.domain === domain);
+      return [domain, { rows: own.length, bytes: own.reduce((sum, row) => sum + bytesOf(row), 0) }];
+    }),
+  );
+  return {
+    rows: rows.length,
+    bytes: rows.reduce((sum, row) => sum + bytesOf(row), 0),
+    sha256: createHash('sha256').update(lines).digest('hex'),
+    domains: perDomain,
+  };
 }
 
 /** The text a tokenizer learns from: every domain in equal parts by bytes, training rows only. */
@@ -147,46 +188,84 @@ export async function prepare({ data, out, seed = 7 }) {
   const esconv = await readEsconv(data);
   const annomi = await readAnnomi(data);
 
-  const stages = [fromPairs(counsel.pairs), fromPairs(medquad.pairs), fromModules(openstax.modules, seed), fromBias(bias.rows, seed)];
-  const base = shuffled(removeDuplicates(stages.flatMap((stage) => stage.base), 'base', count), seed);
-  const chat = shuffled(removeDuplicates(stages.flatMap((stage) => stage.chat).filter((row) => row.messages.every((message) => message.content)), 'chat', count), seed);
+  const stages = [
+    fromPairs(counsel.pairs),
+    fromPairs(medquad.pairs),
+    fromModules(openstax.modules, seed),
+    fromBias(bias.rows, seed),
+  ];
+  const base = shuffled(
+    removeDuplicates(
+      stages.flatMap((stage) => stage.base),
+      'base',
+      count,
+    ),
+    seed,
+  );
+  const chat = shuffled(
+    removeDuplicates(
+      stages.flatMap((stage) => stage.chat).filter((row) => row.messages.every((message) => message.content)),
+      'chat',
+      count,
+    ),
+    seed,
+  );
 
   await mkdir(out, { recursive: true });
   const files = {};
   for (const [stage, rows] of Object.entries({ base, chat })) {
     for (const split of ['train', 'validation', 'test']) {
-      files[`${stage}-${split}.jsonl`] = await writeRows(out, `${stage}-${split}.jsonl`, rows.filter((row) => row.split === split));
+      files[`${stage}-${split}.jsonl`] = await writeRows(
+        out,
+        `${stage}-${split}.jsonl`,
+        rows.filter((row) => row.split === split),
+      );
     }
   }
   const held = new Set([...base, ...chat].map((row) => row.key));
   const unseen = (rows) => rows.filter((row) => row.text && !held.has(text.fingerprint(row.text)));
   files['unseen-esconv.jsonl'] = await writeRows(out, 'unseen-esconv.jsonl', unseen(esconv.rows));
   files['unseen-annomi.jsonl'] = await writeRows(out, 'unseen-annomi.jsonl', unseen(annomi.rows));
-  files['tokenizer-corpus.jsonl'] = await writeRows(out, 'tokenizer-corpus.jsonl', selectTokenizerCorpus(base.filter((row) => row.split === 'train'), 1_000_000));
+  files['tokenizer-corpus.jsonl'] = await writeRows(
+    out,
+    'tokenizer-corpus.jsonl',
+    selectTokenizerCorpus(
+      base.filter((row) => row.split === 'train'),
+      1_000_000,
+    ),
+  );
 
   const sources = {};
   for (const file of [counsel, medquad, openstax, bias, esconv, annomi].flatMap((source) => source.files)) {
-    sources[`${basename(dirname(file))}/${basename(file)}`] = { sha256: createHash('sha256').update(await readFile(file)).digest('hex') };
+    sources[`${basename(dirname(file))}/${basename(file)}`] = {
+      sha256: createHash('sha256')
+        .update(await readFile(file))
+        .digest('hex'),
+    };
   }
   const perSource = {};
-  for (const [stage, rows] of Object.entries({ base, chat })) for (const row of rows) {
-    const entry = ((perSource[row.source] ??= {})[stage] ??= { train: 0, validation: 0, test: 0 });
-    entry[row.split] += 1;
-  }
+  for (const [stage, rows] of Object.entries({ base, chat }))
+    for (const row of rows) {
+      const entry = ((perSource[row.source] ??= {})[stage] ??= { train: 0, validation: 0, test: 0 });
+      entry[row.split] += 1;
+    }
   const manifest = {
     seed,
     domains,
     domainAssignment: 'by source, and for counsel_chat by topic; no source carries domain labels',
     splitMethod: {
-      counsel_chat: 'by questionID, the split column of the file (val = validation); ids with the same question text are one group and go to the most held-out split among them',
-      openstax_psychology: 'by module, 5% validation and 4% test by seeded hash; chapter introductions stay in train; the preface is dropped, review questions, references and key terms are cut off',
+      counsel_chat:
+        'by questionID, the split column of the file (val = validation); ids with the same question text are one group and go to the most held-out split among them',
+      openstax_psychology:
+        'by module, 5% validation and 4% test by seeded hash; chapter introductions stay in train; the preface is dropped, review questions, references and key terms are cut off',
       medquad_mental_health: 'by topic (focus), 8% validation and 8% test by seeded hash',
       redditbias: 'by normalised text, 4% validation and 4% test by seeded hash',
       toxigen_safenlp: 'by normalised text, 4% validation and 4% test by seeded hash',
       hatemoji: 'the Build split of the files; an original and its perturbation share a split',
       unseen: 'esconv (dev and test dialogues) and annomi (high quality) are for evaluation only',
     },
-    duplicates: 'exact after normalising (lower case, letters, digits and emoji); chat answers also by their first 40 words; the training copy is dropped when a held-out copy exists',
+    duplicates:
+      'exact after normalising (lower case, letters, digits and emoji); chat answers also by their first 40 words; the training copy is dropped when a held-out copy exists',
     domainWeights,
     limits: { answerWords, questionWords },
     sources,
@@ -199,10 +278,21 @@ export async function prepare({ data, out, seed = 7 }) {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const { values } = parseArgs({ options: { data: { type: 'string', default: process.env.TMOE_DATA }, out: { type: 'string', default: 'runs/data' }, seed: { type: 'string', default: '7' } } });
-  if (!values.data) throw new Error('prepare: --data DIR (or TMOE_DATA) must name the folder that holds counsel_chat, openstax_psychology and the other sources.');
+  const { values } = parseArgs({
+    options: {
+      data: { type: 'string', default: process.env.TMOE_DATA },
+      out: { type: 'string', default: 'runs/data' },
+      seed: { type: 'string', default: '7' },
+    },
+  });
+  if (!values.data)
+    throw new Error(
+      'prepare: --data DIR (or TMOE_DATA) must name the folder that holds counsel_chat, openstax_psychology and the other sources.',
+    );
   const manifest = await prepare({ data: values.data, out: values.out, seed: Number(values.seed) });
   for (const [name, { rows, bytes, domains: per }] of Object.entries(manifest.files)) {
-    console.log(`${name}: ${rows} rows, ${bytes} bytes; ${domains.map((domain) => `${domain} ${per[domain].rows}/${per[domain].bytes}`).join(', ')}`);
+    console.log(
+      `${name}: ${rows} rows, ${bytes} bytes; ${domains.map((domain) => `${domain} ${per[domain].rows}/${per[domain].bytes}`).join(', ')}`,
+    );
   }
 }

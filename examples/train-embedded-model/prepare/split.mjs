@@ -17,7 +17,9 @@ export function splitGroups(groups, seed, { validation, test }) {
   const held = (share) => Math.max(1, Math.round(share * ordered.length));
   const tests = held(test);
   const validations = held(validation);
-  return new Map(ordered.map((group, i) => [group, i < tests ? 'test' : i < tests + validations ? 'validation' : 'train']));
+  return new Map(
+    ordered.map((group, i) => [group, i < tests ? 'test' : i < tests + validations ? 'validation' : 'train']),
+  );
 }
 
 /** Joins keys that stand for the same thing (union-find); `root(key)` names the group. */

@@ -1,7 +1,22 @@
 // Text normalisation that every source shares. Pure functions, no row is ever logged.
 
-const quotes = { '‘': "'", '’': "'", '‚': "'", '“': '"', '”': '"', '„': '"', '–': '-', '—': '-', '‑': '-', '−': '-', '…': '...', '•': '-', '·': '-' };
-const maskToken = /\[(?:PHONE|URL|EMAIL|THERAPIST|USER|NAME)\]|<(?:allcaps|repeat|number|user|url|email|hashtag|elong)>/giu;
+const quotes = {
+  '‘': "'",
+  '’': "'",
+  '‚': "'",
+  '“': '"',
+  '”': '"',
+  '„': '"',
+  '–': '-',
+  '—': '-',
+  '‑': '-',
+  '−': '-',
+  '…': '...',
+  '•': '-',
+  '·': '-',
+};
+const maskToken =
+  /\[(?:PHONE|URL|EMAIL|THERAPIST|USER|NAME)\]|<(?:allcaps|repeat|number|user|url|email|hashtag|elong)>/giu;
 const webAddress = /https?:|\bwww\.|\b[\w-]{2,}\.(?:com|org|net|edu|gov|info|co|us|ca|uk)\b|\S@\S/iu;
 const phoneNumber = /\d{3}[-. )]+\d{3,4}|\b1?-?8\d\d[- ]/u;
 const abbreviation = /(?:^|\s|\()(?:Dr|Mr|Mrs|Ms|Prof|St|vs|e\.g|i\.e|etc|al|No|Fig|cf|approx|U\.S)\.\s*$/u;
@@ -42,17 +57,29 @@ export function sentences(paragraph) {
   return found;
 }
 
-export const paragraphs = (text) => text.split(/\n+/u).map((line) => line.trim()).filter(Boolean);
+export const paragraphs = (text) =>
+  text
+    .split(/\n+/u)
+    .map((line) => line.trim())
+    .filter(Boolean);
 export const countWords = (text) => (text.match(/\S+/gu) ?? []).length;
 export const holdsMask = (text) => maskToken.test(text) || /\[[A-Z]{3,}\]/u.test(text);
 export const countMasks = (text) => (text.match(maskToken) ?? []).length;
 export const holdsContact = (text) => webAddress.test(text) || phoneNumber.test(text);
-export const removeMasks = (text) => text.replace(maskToken, ' ').replace(/[^\S\n]+/gu, ' ').trim();
+export const removeMasks = (text) =>
+  text
+    .replace(maskToken, ' ')
+    .replace(/[^\S\n]+/gu, ' ')
+    .trim();
 
 /** Text without the sentences that carry a mask token, an address or a telephone number. */
 export function dropContactSentences(text) {
   return paragraphs(text)
-    .map((paragraph) => sentences(paragraph).filter((sentence) => !countMasks(sentence) && !holdsContact(sentence)).join(' '))
+    .map((paragraph) =>
+      sentences(paragraph)
+        .filter((sentence) => !countMasks(sentence) && !holdsContact(sentence))
+        .join(' '),
+    )
     .filter(Boolean)
     .join('\n\n');
 }
@@ -75,7 +102,12 @@ export function truncateAtSentence(text, limit) {
 }
 
 /** What two texts must share to count as the same: letters, digits and emoji only, lower case. */
-export const fingerprint = (text) => text.normalize('NFKC').toLowerCase().replace(/[^\p{L}\p{N}\p{Extended_Pictographic}]+/gu, ' ').trim();
+export const fingerprint = (text) =>
+  text
+    .normalize('NFKC')
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\p{Extended_Pictographic}]+/gu, ' ')
+    .trim();
 
 /** Spanish rows stand among the English ones; a handful of its letters marks them. */
 export const looksSpanish = (text) => (text.match(/[áéíóúñ¿¡]/giu) ?? []).length >= 4;
