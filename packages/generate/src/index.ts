@@ -1,1 +1,11 @@
-export {};
+export type { Decoder, DecoderSession, DecoderStep } from './decoder.js';
+export { type GeneratedText, generateText, type TextSampling, type TextStream } from './generate-text.js';
+export { type FinishReason, type GeneratedToken, generateTokens, type TokensSummary } from './generate-tokens.js';
+export { applyRepetitionPenalty } from './repetition-penalty.js';
+export { argmax, sampleToken } from './sample-token.js';
+export { type ResolvedSampling, resolveSampling, type Sampling } from './sampling.js';
+export { softmax } from './softmax.js';
+export { StopStrings } from './stop-strings.js';
+export { applyTemperature } from './temperature.js';
+export { applyTopK } from './top-k.js';
+export { applyTopP } from './top-p.js';
