@@ -33,5 +33,6 @@ export {
   type TensorGroups,
   type TrainState,
 } from './train-checkpoint.js';
+export { resolveTrainConfig, type TrainConfig, trainConfigWarnings } from './train-config.js';
 export type { StepRecord } from './train-log.js';
 export { countTargets, ignoredTarget, type LossTerms, noDomain, type Trainable, type TrainBatch } from './trainable.js';

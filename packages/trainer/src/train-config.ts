@@ -1,0 +1,173 @@
+import {
+  anything,
+  listOf,
+  number,
+  oneOf,
+  optional,
+  positive,
+  recordOf,
+  section,
+  text,
+  whole,
+} from './config-fields.js';
+
+const backends = ['auto', 'tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
+
+const model = section({
+  /** A preset to start from random weights with. */
+  preset: optional(text, undefined),
+  /** Changes to the preset's config; checked where the model is built. */
+  overrides: optional(recordOf(anything), undefined),
+  /** A model folder to go on from. */
+  from: optional(text, undefined),
+});
+
+const lora = section({
+  /** Rank. */
+  r: whole(1),
+  /** Scale: the delta is multiplied by loraAlpha / r. Default 2 r. */
+  loraAlpha: optional(positive, undefined),
+  /** Linears that get an adapter. Default q_proj, k_proj, v_proj, o_proj. */
+  targetModules: optional(listOf(text), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
+});
+
+const data = section({
+  format: oneOf('text', 'chat'),
+  /** JSONL files with `text` rows or `messages` rows. */
+  train: listOf(text),
+  validation: optional(listOf(text), [] as readonly string[]),
+  /** Input tokens of a row. */
+  sequenceLength: whole(2),
+  /** Names that the rows' `domain` may have, in the order of the model's experts. */
+  domains: optional(listOf(text), [
+    'psychology',
+    'mental_health',
+    'bias_detection',
+    'general_therapeutic',
+  ] as readonly string[]),
+  /** Share of the rows drawn per domain; need not sum to 1. Default: in proportion to the tokens. */
+  domainWeights: optional(recordOf(number(0)), undefined),
+  /** Documents are taken evenly over the validation files until this many tokens. */
+  maxValidationTokens: optional(whole(1), 100_000),
+});
+
+const training = section({
+  steps: whole(1),
+  /** Rows of a micro-batch. */
+  batchSize: whole(1),
+  /** Micro-batches per step. */
+  accumulationSteps: optional(whole(1), 1),
+  learningRate: positive,
+  warmupSteps: optional(whole(0), 0),
+  /** The last step's learning rate as a share of the peak. */
+  finalLearningRateFraction: optional(number(0, 1), 0.1),
+  weightDecay: optional(number(0), 0.1),
+  beta1: optional(number(0, 0.999999), 0.9),
+  beta2: optional(number(0, 0.999999), 0.95),
+  epsilon: optional(positive, 1e-8),
+  /** 0 turns clipping off. */
+  maxGradientNorm: optional(number(0), 1),
+  /** Steps between evaluations; needs validation files. */
+  evaluateEverySteps: optional(whole(1), undefined),
+  /** Evaluations in a row without a better score before the run stops. */
+  patience: optional(whole(1), undefined),
+  checkpointEverySteps: optional(whole(1), undefined),
+  checkpointEveryMinutes: optional(positive, undefined),
+  keepCheckpoints: optional(whole(1), 2),
+  maxMinutes: optional(positive, undefined),
+  saveMarginSeconds: optional(number(0), 30),
+  logEverySteps: optional(whole(1), 10),
+  /** Which weights are saved as the model: those of the best evaluation, or the last. */
+  save: optional(oneOf('best', 'last'), undefined),
+});
+
+const auxiliary = section({
+  /** Weight of the KL divergence between mean routing probabilities and uniform. */
+  klBalance: optional(number(0), 0.01),
+  /** Weight of the router z-loss. */
+  zLoss: optional(number(0), 0.001),
+  /** Weight of the loss that teaches the router the rows' domains. 0: the router finds its own division. */
+  domainSupervision: optional(number(0), 0),
+});
+
+const root = section({
+  seed: optional(whole(0), 0),
+  backend: optional(oneOf(...backends), 'auto' as const),
+  /** Folder of the run: log, checkpoints and the trained model. */
+  output: text,
+  model,
+  lora: optional(lora, undefined),
+  /** Folder with tokenizer.json. */
+  tokenizer: text,
+  data,
+  training,
+  auxiliary: optional(auxiliary, auxiliary({}, 'auxiliary')),
+});
+
+/** A whole, checked training config: what `therapeutic-moe train --config FILE` reads, defaults filled in. */
+export type TrainConfig = ReturnType<typeof root>;
+
+/**
+ * Checks a training config and fills in the defaults.
+ *
+ * @param raw the parsed JSON.
+ * @throws on an unknown key (with the nearest known one) and on an impossible setting, naming field, value and way out.
+ */
+export function resolveTrainConfig(raw: unknown): TrainConfig {
+  const config = root(raw, '');
+  const { model: from, training: steps, data: rows } = config;
+  if ((from.preset === undefined) === (from.from === undefined)) {
+    throw new Error(
+      `config: model must have either preset or from, got ${from.preset === undefined ? 'neither' : 'both'}.`,
+    );
+  }
+  if (from.overrides !== undefined && from.preset === undefined) {
+    throw new Error(
+      'config: model.overrides belong to model.preset; a model loaded with model.from keeps its own config.',
+    );
+  }
+  if (config.lora !== undefined && from.from === undefined) {
+    throw new Error('config: lora adapts a trained model; name its folder in model.from instead of model.preset.');
+  }
+  if (steps.warmupSteps >= steps.steps) {
+    throw new Error(
+      `config: training.warmupSteps is ${steps.warmupSteps} but training.steps is ${steps.steps}; the peak learning rate would never be reached. Use fewer than ${steps.steps}.`,
+    );
+  }
+  if (steps.evaluateEverySteps !== undefined && rows.validation.length === 0) {
+    throw new Error(
+      'config: training.evaluateEverySteps needs data.validation; name validation files or leave it out.',
+    );
+  }
+  for (const name of ['patience', 'save'] as const) {
+    if (steps[name] !== undefined && steps[name] !== 'last' && steps.evaluateEverySteps === undefined) {
+      throw new Error(
+        `config: training.${name} is ${JSON.stringify(steps[name])} but nothing is evaluated; set training.evaluateEverySteps.`,
+      );
+    }
+  }
+  for (const domain of Object.keys(rows.domainWeights ?? {})) {
+    if (!rows.domains.includes(domain)) {
+      throw new Error(`config: data.domainWeights.${domain} is not one of data.domains: ${rows.domains.join(', ')}.`);
+    }
+  }
+  return config;
+}
+
+/** What is allowed but cannot work as meant, in words. */
+export function trainConfigWarnings({
+  training: { steps, patience, evaluateEverySteps, maxMinutes, saveMarginSeconds },
+}: TrainConfig): string[] {
+  const warnings: string[] = [];
+  if (patience !== undefined && evaluateEverySteps !== undefined && patience * evaluateEverySteps >= steps) {
+    warnings.push(
+      `training.patience is ${patience} evaluations of ${evaluateEverySteps} steps each in a run of ${steps} steps; it cannot fire.`,
+    );
+  }
+  if (maxMinutes !== undefined && saveMarginSeconds * 2 > maxMinutes * 60) {
+    warnings.push(
+      `training.saveMarginSeconds is ${saveMarginSeconds} in a run of ${maxMinutes} minutes; most of the time is kept for saving.`,
+    );
+  }
+  return warnings;
+}
