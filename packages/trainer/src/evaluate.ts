@@ -42,3 +42,20 @@ export async function evaluate(trainable: Trainable, { batches, bytes }: Evaluat
     bytes,
   };
 }
+
+/** The result over several sets together, as if they were one. */
+export function combineResults(results: readonly EvaluationResult[]): EvaluationResult {
+  const sum = (of: (result: EvaluationResult) => number) => results.reduce((total, result) => total + of(result), 0);
+  const [tokens, bytes, nats] = [
+    sum((one) => one.tokens),
+    sum((one) => one.bytes),
+    sum((one) => one.nats * one.tokens),
+  ];
+  return {
+    nats: nats / tokens,
+    perplexity: Math.exp(nats / tokens),
+    bitsPerByte: bytes > 0 ? nats / Math.LN2 / bytes : Number.NaN,
+    tokens,
+    bytes,
+  };
+}

@@ -10,7 +10,8 @@ export {
   type TrainMessage,
 } from './chat-data.js';
 export { type DataSource, type DataState, fixedBatches } from './data-source.js';
-export { type EvaluationResult, evaluate } from './evaluate.js';
+export { combineResults, type EvaluationResult, evaluate } from './evaluate.js';
+export { type DomainSize, loadTrainData, type TrainData, type TrainTokenizer } from './load-train-data.js';
 export {
   type EvaluationSet,
   type PackedTextOptions,
@@ -33,6 +34,7 @@ export {
   type TensorGroups,
   type TrainState,
 } from './train-checkpoint.js';
-export { resolveTrainConfig, type TrainConfig, trainConfigWarnings } from './train-config.js';
+export { resolveTrainConfig, resumeSettings, type TrainConfig, trainConfigWarnings } from './train-config.js';
 export type { StepRecord } from './train-log.js';
+export { readTrainRows, type TrainRow, type TrainRows } from './train-rows.js';
 export { countTargets, ignoredTarget, type LossTerms, noDomain, type Trainable, type TrainBatch } from './trainable.js';

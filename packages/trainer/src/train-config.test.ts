@@ -53,7 +53,7 @@ describe('resolveTrainConfig', () => {
       'config: model must have either preset or from, got both.',
     ],
     [{ model: {} }, 'config: model must have either preset or from, got neither.'],
-    [{ lora: { r: 4 } }, 'config: lora adapts a trained model; name its folder in model.from'],
+    [{ lora: { r: 4, loraAlpha: 8 } }, 'config: lora adapts a trained model; name its folder in model.from'],
     [{ data: { ...base.data, format: 'jsonl' } }, 'config: data.format must be one of text, chat, got "jsonl".'],
     [{ data: { ...base.data, train: [] } }, 'config: data.train must be a list that is not empty, got [].'],
     [

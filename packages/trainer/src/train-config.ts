@@ -25,8 +25,8 @@ const model = section({
 const lora = section({
   /** Rank. */
   r: whole(1),
-  /** Scale: the delta is multiplied by loraAlpha / r. Default 2 r. */
-  loraAlpha: optional(positive, undefined),
+  /** Scale: the update is multiplied by loraAlpha / r. */
+  loraAlpha: positive,
   /** Linears that get an adapter. Default q_proj, k_proj, v_proj, o_proj. */
   targetModules: optional(listOf(text), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
 });
@@ -152,6 +152,40 @@ export function resolveTrainConfig(raw: unknown): TrainConfig {
     }
   }
   return config;
+}
+
+const freeToChange = new Set([
+  'evaluateEverySteps',
+  'patience',
+  'checkpointEverySteps',
+  'checkpointEveryMinutes',
+  'keepCheckpoints',
+  'maxMinutes',
+  'saveMarginSeconds',
+  'logEverySteps',
+  'save',
+]);
+
+/**
+ * The settings that a resumed run must share with the one it goes on from: all that decides the weights. `training.steps`
+ * is among them, since the learning rate depends on it; limits, checkpoints and evaluation are not.
+ */
+export function resumeSettings({
+  seed,
+  model: start,
+  lora: adapter,
+  tokenizer,
+  data: rows,
+  training: steps,
+  auxiliary: losses,
+}: TrainConfig): Record<string, unknown> {
+  const { validation: _, maxValidationTokens: __, ...train } = rows;
+  const deciding = Object.entries({ training: steps, data: train, auxiliary: losses }).flatMap(([name, values]) =>
+    Object.entries(values)
+      .filter(([key]) => !freeToChange.has(key))
+      .map(([key, value]) => [`${name}.${key}`, value]),
+  );
+  return { seed, model: start, ...(adapter ? { lora: adapter } : {}), tokenizer, ...Object.fromEntries(deciding) };
 }
 
 /** What is allowed but cannot work as meant, in words. */

@@ -125,7 +125,14 @@ describeOnBackends('train', () => {
       balance: null,
     });
     expect(lines[0].learningRate).toBeCloseTo(0.05 / 3);
-    expect((await readLines('evaluations.jsonl')).map((line) => line.step)).toEqual([4, 8, 10]);
+    expect((await readLines('evaluations.jsonl')).map((line) => `${line.step} ${line.set}`)).toEqual([
+      '4 held',
+      '4 all',
+      '8 held',
+      '8 all',
+      '10 held',
+      '10 all',
+    ]);
     expect(result.best).toMatchObject({ step: 10 });
     trainable.dispose();
   });

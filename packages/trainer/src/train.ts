@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { AdamW, type AdamWSettings } from './adam-w.js';
 import type { DataSource } from './data-source.js';
-import { type EvaluationResult, evaluate } from './evaluate.js';
+import { combineResults, type EvaluationResult, evaluate } from './evaluate.js';
 import type { EvaluationSet } from './packed-text.js';
 import { createProgress, type Logger } from './progress.js';
 import { mixSeeds } from './random.js';
@@ -39,7 +39,7 @@ export interface TrainOptions {
   readonly adamW?: AdamWSettings;
   /** Absent: the model is never scored, and there is no best checkpoint. */
   readonly evaluation?: {
-    /** By name; the first one decides what is best. */
+    /** By name, such as one per domain; the mean over all their tokens decides what is best. */
     readonly sets: Readonly<Record<string, EvaluationSet>>;
     readonly everySteps: number;
     /** Stop after this many evaluations in a row without a better score. Absent: never. */
@@ -153,12 +153,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
         log.append(record);
         progress.step(record);
         if (evaluation && (step % evaluation.everySteps === 0 || step === steps)) {
-          const results = await scoreAll(trainable, evaluation.sets, (name, result) =>
-            evaluations.append({ step, set: name, ...result }),
-          );
-          if (isBetter(results[0], run.best)) {
-            run.best = { step, bitsPerByte: results[0].bitsPerByte, nats: results[0].nats };
-            run.evaluationsWithoutGain = 0;
+          const results = await scoreAll(trainable, evaluation.sets);
+          for (const [set, result] of Object.entries(results)) evaluations.append({ step, set, ...result });
+          const { nats, bitsPerByte } = results.all;
+          const better = run.best === undefined || nats < run.best.nats;
+          run.evaluationsWithoutGain = better ? 0 : run.evaluationsWithoutGain + 1;
+          if (better) {
+            run.best = { step, bitsPerByte, nats };
             await saveTrainCheckpoint(
               folder,
               'best',
@@ -166,8 +167,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
               { parameters: trainable.parameters() },
             );
             await pruneTrainCheckpoints(folder, 'best', 1);
-          } else run.evaluationsWithoutGain += 1;
-          logger.info(`step ${step}: ${describe(evaluation.sets, results)}`);
+          }
+          logger.info(`step ${step}: validation ${describe(results.all)}${better ? ', best so far' : ''}`);
           if (evaluation.patience !== undefined && run.evaluationsWithoutGain >= evaluation.patience) {
             reason = 'no gain';
             break;
@@ -311,29 +312,19 @@ function toRecord(
   };
 }
 
+/** Scores every set; the result over all of them is called `all` and comes last. */
 async function scoreAll(
   trainable: Trainable,
   sets: Readonly<Record<string, EvaluationSet>>,
-  report: (name: string, result: EvaluationResult) => void,
-): Promise<EvaluationResult[]> {
-  const results: EvaluationResult[] = [];
-  for (const [name, set] of Object.entries(sets)) {
-    const result = await evaluate(trainable, set);
-    report(name, result);
-    results.push(result);
-  }
-  return results;
+): Promise<Record<string, EvaluationResult>> {
+  const results: Record<string, EvaluationResult> = {};
+  for (const [name, set] of Object.entries(sets)) results[name] = await evaluate(trainable, set);
+  return { ...results, all: combineResults(Object.values(results)) };
 }
 
-const isBetter = (result: EvaluationResult, best: BestEvaluation | undefined) =>
-  best === undefined || result.nats < best.nats;
-
-const describe = (sets: Readonly<Record<string, EvaluationSet>>, results: readonly EvaluationResult[]) =>
-  Object.keys(sets)
-    .map(
-      (name, i) => `${name} ${results[i].nats.toFixed(4)} nats/token, ${results[i].bitsPerByte.toFixed(4)} bits/byte`,
-    )
-    .join('; ');
+function describe({ nats, bitsPerByte, perplexity }: EvaluationResult): string {
+  return `${nats.toFixed(4)} nats/token, perplexity ${perplexity.toFixed(2)}, ${bitsPerByte.toFixed(4)} bits/byte`;
+}
 
 /** The best checkpoint on disk: the run's own, or one that a killed session of this run got further with. */
 async function findBest(folder: string, best: BestEvaluation | undefined): Promise<TrainResult['best']> {
