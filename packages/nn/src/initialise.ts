@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * A variable of normally distributed values. The same seed gives the same values on every backend, since they are drawn on the host.
+ * A variable of normally distributed values (zeros at once when the deviation is 0). The same seed gives the same values on every backend, since they are drawn on the host.
  *
  * @returns a variable that the caller owns.
  */
 export function normalVariable(shape: number[], deviation: number, seed: number): tf.Variable {
+  if (deviation === 0) return filledVariable(shape, 0);
   return tf.tidy(() => tf.variable(tf.randomNormal(shape, 0, deviation, 'float32', seed)));
 }
 

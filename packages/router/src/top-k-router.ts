@@ -3,8 +3,8 @@ import { dims, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import { type RouterConfig, resolveRouterConfig } from './router-config.js';
 import { takeChosen, topKIndices } from './top-k.js';
 
-/** Where each token goes. All tensors belong to whoever called `route`. */
-export interface Routing {
+/** Where each token goes. All tensors belong to whoever called `route`. A type, not an interface, so that `tf.tidy` can return it. */
+export type Routing = {
   /** Gate logits `[tokens, experts]`. */
   readonly logits: tf.Tensor2D;
   /** Softmax of the logits over all experts `[tokens, experts]`. */
@@ -13,7 +13,7 @@ export interface Routing {
   readonly indices: tf.Tensor2D;
   /** Weight of each chosen expert `[tokens, k]`. */
   readonly weights: tf.Tensor2D;
-}
+};
 
 /** Top-k gating: a linear gate, a softmax, the k best experts of every token (arXiv:1701.06538; Mixtral, arXiv:2401.04088). */
 export class TopKRouter {

@@ -1,0 +1,68 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { Linear, type LinearLayer, type Parameters, seedFor } from '@therapeutic-moe/nn';
+import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
+import { LoraLinear } from './lora-linear.js';
+
+/** A model whose linears can be looked up and replaced by path. */
+export interface LinearHost {
+  linears(): ReadonlyMap<string, LinearLayer>;
+  replaceLinear(path: string, layer: LinearLayer): void;
+}
+
+/** One adapter on one model: the wrapped linears by path. */
+export class LoraAdapter {
+  constructor(
+    readonly config: LoraConfig,
+    readonly layers: ReadonlyMap<string, LoraLinear>,
+  ) {}
+
+  /** The trainable factors: `{path}.lora_A` and `{path}.lora_B`. */
+  parameters(): Parameters {
+    const factors = new Map<string, tf.Variable>();
+    for (const [path, layer] of this.layers) {
+      factors.set(`${path}.lora_A`, layer.a);
+      factors.set(`${path}.lora_B`, layer.b);
+    }
+    return factors;
+  }
+
+  /** Adds every update to its base weight. */
+  merge(): void {
+    for (const layer of this.layers.values()) layer.merge();
+  }
+
+  /** Puts every base weight back, bit for bit. */
+  unmerge(): void {
+    for (const layer of this.layers.values()) layer.unmerge();
+  }
+}
+
+/**
+ * Wraps every linear of the host whose path ends in one of `targetModules`.
+ *
+ * @param seed the same seed gives the same adapter.
+ * @returns the adapter; its layers now belong to the host and are disposed with it.
+ * @throws when a target names no linear of the host, or one that is adapted already.
+ */
+export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: number): LoraAdapter {
+  const resolved = resolveLoraConfig(config);
+  const linears = host.linears();
+  const names = new Set([...linears.keys()].map(lastPart));
+  for (const target of resolved.targetModules) {
+    if (!names.has(target))
+      throw new Error(`attachLora: targetModules names '${target}', but the model has ${[...names].join(', ')}.`);
+  }
+  const layers = new Map<string, LoraLinear>();
+  for (const [path, linear] of linears) {
+    if (!resolved.targetModules.includes(lastPart(path))) continue;
+    if (!(linear instanceof Linear))
+      throw new Error(`attachLora: ${path} has an adapter already; merge or detach it first.`);
+    layers.set(path, new LoraLinear(linear, resolved, seedFor(seed, path)));
+  }
+  for (const [path, layer] of layers) host.replaceLinear(path, layer);
+  return new LoraAdapter(resolved, layers);
+}
+
+function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf('.') + 1);
+}

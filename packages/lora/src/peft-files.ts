@@ -1,0 +1,129 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { openCheckpoint, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
+import type { LoraAdapter } from './adapter.js';
+import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
+
+const PREFIX = 'base_model.model.';
+
+/** PEFT fields that change what an adapter computes and that this package does not implement, with the only value it accepts. */
+const onlyValues: Record<string, readonly unknown[]> = {
+  peft_type: ['LORA'],
+  bias: ['none', undefined],
+  use_rslora: [false, undefined],
+  use_dora: [false, undefined],
+  fan_in_fan_out: [false, undefined],
+  modules_to_save: [null, undefined],
+  target_parameters: [null, undefined],
+  layers_to_transform: [null, undefined],
+};
+
+/**
+ * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]` and `lora_B` `[out, r]`.
+ *
+ * @param baseModel what PEFT records as `base_model_name_or_path`.
+ */
+export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel = ''): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const { r, loraAlpha, loraDropout, targetModules } = adapter.config;
+  const config = {
+    base_model_name_or_path: baseModel,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    lora_alpha: loraAlpha,
+    lora_dropout: loraDropout,
+    peft_type: 'LORA',
+    r,
+    target_modules: [...targetModules],
+    task_type: 'CAUSAL_LM',
+    use_dora: false,
+    use_rslora: false,
+  };
+  const tensors = [];
+  for (const [path, layer] of adapter.layers) {
+    for (const [name, factor] of [
+      ['lora_A', layer.a],
+      ['lora_B', layer.b],
+    ] as const) {
+      const turned = tf.tidy(() => tf.transpose(factor as tf.Tensor2D));
+      tensors.push({
+        name: `${PREFIX}${path}.${name}.weight`,
+        shape: turned.shape,
+        data: (await turned.data()) as Float32Array,
+      });
+      turned.dispose();
+    }
+  }
+  await writeSafetensors(join(directory, 'adapter_model.safetensors'), tensors, { format: 'pt' });
+  await writeFileAtomic(join(directory, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/**
+ * Reads `adapter_config.json`.
+ *
+ * @throws when it asks for something that would change the result and is not implemented here.
+ */
+export async function readAdapterConfig(directory: string): Promise<LoraConfig> {
+  const file = join(directory, 'adapter_config.json');
+  const json = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  for (const [field, accepted] of Object.entries(onlyValues)) {
+    const value = Array.isArray(json[field]) && json[field].length === 0 ? null : json[field];
+    if (!accepted.includes(value)) {
+      throw new Error(
+        `${file}: ${field} is ${JSON.stringify(json[field])}, which is not implemented; only ${JSON.stringify(accepted[0])} is.`,
+      );
+    }
+  }
+  for (const field of ['rank_pattern', 'alpha_pattern']) {
+    if (Object.keys((json[field] as object | null) ?? {}).length > 0)
+      throw new Error(`${file}: ${field} is not implemented.`);
+  }
+  if (!Array.isArray(json.target_modules)) {
+    throw new Error(`${file}: target_modules must be a list of names, got ${JSON.stringify(json.target_modules)}.`);
+  }
+  return resolveLoraConfig({
+    r: json.r as number,
+    loraAlpha: json.lora_alpha as number,
+    loraDropout: (json.lora_dropout as number | undefined) ?? 0,
+    targetModules: json.target_modules as string[],
+  });
+}
+
+/**
+ * Fills an attached adapter from `adapter_model.safetensors`.
+ *
+ * @throws when a tensor is missing, surplus or of another shape; nothing is assigned then.
+ */
+export async function loadAdapterWeights(adapter: LoraAdapter, directory: string): Promise<void> {
+  const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
+  try {
+    const wanted = new Map<string, tf.Variable>();
+    for (const [path, layer] of adapter.layers) {
+      wanted.set(`${PREFIX}${path}.lora_A.weight`, layer.a);
+      wanted.set(`${PREFIX}${path}.lora_B.weight`, layer.b);
+    }
+    const surplus = reader.names.filter((name) => !wanted.has(name));
+    if (surplus.length > 0)
+      throw new Error(
+        `${directory}: the adapter holds ${surplus[0]}, which fits nothing in this model; was it made for another base?`,
+      );
+    for (const [name, factor] of wanted) {
+      const expected = [...factor.shape].reverse();
+      if (!reader.names.includes(name)) throw new Error(`${directory}: the adapter lacks ${name}.`);
+      const { shape } = reader.entry(name);
+      if (shape.join() !== expected.join())
+        throw new Error(
+          `${directory}: ${name} must be [${expected}], got [${shape}]; was the adapter made for another base?`,
+        );
+    }
+    for (const [name, factor] of wanted) {
+      const values = await reader.read(name);
+      tf.tidy(() => factor.assign(tf.transpose(tf.tensor2d(values, [...factor.shape].reverse() as [number, number]))));
+    }
+  } finally {
+    await reader.close();
+  }
+}

@@ -1,0 +1,165 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  type AttentionProjections,
+  type KvCache,
+  type RopeConfig,
+  resolveRopeConfig,
+  ropeTables,
+} from '@therapeutic-moe/attention';
+import type { LinearHost } from '@therapeutic-moe/lora';
+import {
+  type ApplyContext,
+  dims,
+  Embedding,
+  joinParameters,
+  Linear,
+  type LinearLayer,
+  RmsNorm,
+  seedFor,
+} from '@therapeutic-moe/nn';
+import type { Routing } from '@therapeutic-moe/router';
+import { DecoderLayer } from './decoder-layer.js';
+import { DecoderSession } from './decoder-session.js';
+import type { ModelConfig } from './model-config.js';
+
+/** Options of one forward pass. */
+export interface ForwardOptions {
+  /** Decoding: earlier keys and values; the ids continue them. */
+  readonly cache?: KvCache;
+  /** Logits of the last position only. */
+  readonly lastOnly?: boolean;
+  readonly context?: ApplyContext;
+}
+
+/** What a forward pass returns; the caller disposes all of it. */
+export interface ForwardResult {
+  /** `[batch, seq, vocab]`, or `[batch, 1, vocab]` with `lastOnly`. */
+  readonly logits: tf.Tensor3D;
+  /** One per layer, over `batch * seq` tokens; empty for a dense model. */
+  readonly routings: readonly Routing[];
+}
+
+/** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
+export class CausalLm implements LinearHost {
+  readonly #embedding: Embedding;
+  readonly #layers: readonly DecoderLayer[];
+  readonly #norm: RmsNorm;
+  readonly #head: Linear | undefined;
+  readonly #rope: RopeConfig;
+
+  private constructor(
+    readonly config: ModelConfig,
+    initializerRange: number,
+    seed: number,
+  ) {
+    const deviations = { inner: initializerRange, residual: initializerRange / Math.sqrt(2 * config.numHiddenLayers) };
+    const { vocabSize, hiddenSize } = config;
+    this.#embedding = new Embedding(vocabSize, hiddenSize, {
+      deviation: initializerRange,
+      seed: seedFor(seed, 'embed_tokens'),
+    });
+    this.#layers = Array.from(
+      { length: config.numHiddenLayers },
+      (_, layer) => new DecoderLayer(config, deviations, seedFor(seed, `layers.${layer}`)),
+    );
+    this.#norm = new RmsNorm(hiddenSize, config.rmsNormEps);
+    this.#head = config.tieWordEmbeddings
+      ? undefined
+      : Linear.create(hiddenSize, vocabSize, { deviation: initializerRange, seed: seedFor(seed, 'lm_head') });
+    this.#rope = resolveRopeConfig({ headDim: config.headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
+  }
+
+  /** A model with fresh random weights; the same seed gives the same weights on every backend. */
+  static create(config: ModelConfig, seed: number): CausalLm {
+    return new CausalLm(config, config.initializerRange, seed);
+  }
+
+  /** A model of zeros, to be filled from a checkpoint. */
+  static empty(config: ModelConfig): CausalLm {
+    return new CausalLm(config, 0, 0);
+  }
+
+  get vocabSize(): number {
+    return this.config.vocabSize;
+  }
+
+  /** Positions it serves: those it was trained on, times the factor of linear position interpolation. */
+  get maxPositions(): number {
+    const { maxPositionEmbeddings, ropeScaling } = this.config;
+    return Math.floor(maxPositionEmbeddings * (ropeScaling.type === 'linear' ? ropeScaling.factor : 1));
+  }
+
+  /**
+   * Logits and routing of a batch.
+   *
+   * @param ids int32 `[batch, seq]`, each in `[0, vocab)`; check them where text becomes ids.
+   * @throws when the positions exceed `maxPositions`.
+   */
+  forward(ids: tf.Tensor2D, { cache, lastOnly = false, context }: ForwardOptions = {}): ForwardResult {
+    const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
+    const start = cache?.length ?? 0;
+    if (start + seq > this.maxPositions) {
+      throw new Error(
+        `model.forward: ${start + seq} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
+      );
+    }
+    const result = tf.tidy(() => {
+      const rope = ropeTables(this.#rope, start, seq);
+      let hidden = this.#embedding.apply(ids) as tf.Tensor3D;
+      const routings: Routing[] = [];
+      for (const [layer, decoder] of this.#layers.entries()) {
+        const pass = { rope, context, ...(cache ? { cache: { store: cache, layer } } : {}) };
+        const step = decoder.apply(hidden, pass);
+        hidden = step.hidden;
+        if (step.routing) routings.push(step.routing);
+      }
+      const wanted = lastOnly ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
+      const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
+      const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
+      return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings };
+    });
+    return result as ForwardResult;
+  }
+
+  /** Starts decoding one sequence. The session holds its own cache and is disposed by the caller. */
+  createSession(): DecoderSession {
+    return new DecoderSession(this);
+  }
+
+  /** All variables by path: Hugging Face's names, with the experts of a layer stacked. */
+  parameters(): Map<string, tf.Variable> {
+    return joinParameters({
+      'model.embed_tokens': this.#embedding,
+      ...Object.fromEntries(this.#layers.map((layer, i) => [`model.layers.${i}`, layer])),
+      'model.norm': this.#norm,
+      ...(this.#head ? { lm_head: this.#head } : {}),
+    });
+  }
+
+  /** The attention projections by path, the places where adapters go. */
+  linears(): Map<string, LinearLayer> {
+    const linears = new Map<string, LinearLayer>();
+    for (const [i, layer] of this.#layers.entries()) {
+      for (const [name, linear] of Object.entries(layer.attention.projections)) {
+        linears.set(`model.layers.${i}.self_attn.${name}`, linear);
+      }
+    }
+    return linears;
+  }
+
+  /** Puts another linear in the place of one of `linears()`; the model owns it from now on. */
+  replaceLinear(path: string, linear: LinearLayer): void {
+    const [, layer, name] = /^model\.layers\.(\d+)\.self_attn\.(\w+)$/.exec(path) ?? [];
+    const projections = this.#layers[Number(layer)]?.attention.projections;
+    if (!projections || !name || !(name in projections))
+      throw new Error(`model.replaceLinear: there is no linear at ${path}.`);
+    projections[name as keyof AttentionProjections] = linear;
+  }
+
+  dispose(): void {
+    this.#embedding.dispose();
+    for (const layer of this.#layers) layer.dispose();
+    this.#norm.dispose();
+    this.#head?.dispose();
+  }
+}

@@ -1,0 +1,65 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { Attention, type AttentionPass, type AttentionProjections } from '@therapeutic-moe/attention';
+import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
+import type { Routing } from '@therapeutic-moe/router';
+import { DenseFeedForward, type Deviations, type FeedForward, MixtureFeedForward } from './feed-forward.js';
+import type { ModelConfig } from './model-config.js';
+
+/** norm, attention, add; norm, feed-forward, add. */
+export class DecoderLayer {
+  readonly attention: Attention;
+  readonly feedForward: FeedForward;
+  readonly inputNorm: RmsNorm;
+  readonly postAttentionNorm: RmsNorm;
+
+  constructor(config: ModelConfig, deviations: Deviations, seed: number) {
+    this.attention = new Attention(config, createProjections(config, deviations, seed));
+    this.feedForward = config.mixture
+      ? new MixtureFeedForward(config, deviations, seed)
+      : new DenseFeedForward(config, deviations, seed);
+    this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
+    this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
+  }
+
+  /** @param x `[batch, seq, hidden]` @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes. */
+  apply(x: tf.Tensor3D, pass: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } {
+    const result = tf.tidy(() => {
+      const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
+      const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
+      const { output, routing } = this.feedForward.apply(rows);
+      const hidden = tf.add(mixed, tf.reshape(output, x.shape)) as tf.Tensor3D;
+      return routing ? { hidden, routing } : { hidden };
+    });
+    return result as { hidden: tf.Tensor3D; routing?: Routing };
+  }
+
+  parameters(): Parameters {
+    return new Map([
+      ...joinParameters({
+        input_layernorm: this.inputNorm,
+        self_attn: this.attention,
+        post_attention_layernorm: this.postAttentionNorm,
+      }),
+      ...this.feedForward.parameters(),
+    ]);
+  }
+
+  dispose(): void {
+    this.attention.dispose();
+    this.feedForward.dispose();
+    this.inputNorm.dispose();
+    this.postAttentionNorm.dispose();
+  }
+}
+
+function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+  const project = (name: string, input: number, output: number, deviation: number) =>
+    Linear.create(input, output, { deviation, seed: seedFor(seed, name) });
+  return {
+    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, inner),
+    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, inner),
+    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, inner),
+    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, residual),
+  };
+}

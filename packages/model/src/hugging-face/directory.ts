@@ -1,0 +1,110 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import {
+  type CheckpointReader,
+  type NamedArray,
+  openCheckpoint,
+  writeFileAtomic,
+  writeSafetensors,
+} from '@therapeutic-moe/checkpoint';
+import { Linear } from '@therapeutic-moe/nn';
+import { CausalLm } from '../causal-lm.js';
+import type { ModelConfig } from '../model-config.js';
+import { configFromHuggingFace, configToHuggingFace } from './config.js';
+import { extractPiece, placePiece, type TensorPiece, tensorMap } from './tensor-map.js';
+
+const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+
+/** Reads `config.json` of a checkpoint folder; nothing else is opened. */
+export async function readModelConfig(directory: string): Promise<ModelConfig> {
+  const file = join(directory, 'config.json');
+  const text = await readFile(file, 'utf8');
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file}: not valid JSON.`, { cause });
+  }
+  return configFromHuggingFace(json as Record<string, unknown>, file);
+}
+
+/**
+ * Loads a checkpoint folder in Hugging Face's layout: `config.json` and `model.safetensors`, whole or in shards.
+ *
+ * @returns a model on the active backend; the caller disposes it.
+ * @throws when a tensor is missing, surplus or of another shape: before anything is allocated, naming file and tensor.
+ */
+export async function loadModelDirectory(directory: string): Promise<CausalLm> {
+  const config = await readModelConfig(directory);
+  const reader = await openCheckpoint(directory);
+  try {
+    const map = tensorMap(config);
+    checkTensors(reader, map, directory);
+    const model = CausalLm.empty(config);
+    for (const [path, variable] of model.parameters()) {
+      const values = new Float32Array(variable.size);
+      for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
+      tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
+    }
+    return model;
+  } finally {
+    await reader.close();
+  }
+}
+
+function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
+  const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
+  const present = new Set(reader.names);
+  for (const { name, shape } of wanted.values()) {
+    if (!present.has(name))
+      throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
+    const found = reader.entry(name).shape;
+    if (found.join() !== shape.join())
+      throw new Error(`${directory}: ${name} must be [${shape}] by config.json, got [${found}].`);
+  }
+  for (const name of present) {
+    // Older exports carry the rotary frequencies, which follow from the config.
+    if (wanted.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
+    throw new Error(
+      `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
+    );
+  }
+}
+
+/**
+ * Writes `config.json` and `model.safetensors` in Hugging Face's layout (Mixtral, or Mistral for a dense model), readable by transformers.
+ *
+ * @throws when an adapter is attached and not merged (save it as an adapter, or merge it), or the router has no Mixtral form.
+ */
+export async function saveModelDirectory(
+  model: CausalLm,
+  directory: string,
+  { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
+): Promise<void> {
+  const { mixture } = model.config;
+  if (mixture && !(mixture.normTopkProb || mixture.numExpertsPerTok === 1)) {
+    throw new Error(
+      'saveModelDirectory: Mixtral renormalises the top-k weights, but mixture.normTopkProb is false; no format here holds that.',
+    );
+  }
+  for (const [path, linear] of model.linears()) {
+    if (!(linear instanceof Linear)) {
+      throw new Error(
+        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or detach it with mergeLora first.`,
+      );
+    }
+  }
+  await mkdir(directory, { recursive: true });
+  const map = tensorMap(model.config);
+  const tensors: NamedArray[] = [];
+  for (const [path, variable] of model.parameters()) {
+    const values = (await variable.data()) as Float32Array;
+    for (const piece of map.get(path)!) {
+      tensors.push({ name: piece.name, shape: piece.shape, data: extractPiece(piece, values), dtype });
+    }
+  }
+  await writeSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
+  const config = configToHuggingFace(model.config, dtypeNames[dtype]);
+  await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+}

@@ -1,0 +1,128 @@
+import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
+import { type RouterConfig, resolveRouterConfig } from '@therapeutic-moe/router';
+
+/** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
+export interface MixtureConfig extends RouterConfig {
+  /** A name per expert, where experts stand for domains. Assigned by training text source, not a property of the weights. */
+  readonly domains?: readonly string[];
+}
+
+/** A causal decoder, under Hugging Face's names in camelCase. */
+export interface ModelConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** Inner width of each expert, or of the dense feed-forward. */
+  readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  /** Size of one head; need not be `hiddenSize / numAttentionHeads`. */
+  readonly headDim: number;
+  /** Positions it was trained on; linear `ropeScaling` serves its factor times as many. */
+  readonly maxPositionEmbeddings: number;
+  readonly rmsNormEps: number;
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling;
+  /** The output head is the embedding transposed. */
+  readonly tieWordEmbeddings: boolean;
+  /** Standard deviation of fresh weights; layers that write to the residual stream get it divided by `sqrt(2 * layers)`. */
+  readonly initializerRange: number;
+  readonly mixture?: MixtureConfig;
+  readonly bosTokenId?: number;
+  readonly eosTokenId?: number;
+}
+
+const counts = [
+  'vocabSize',
+  'hiddenSize',
+  'intermediateSize',
+  'numHiddenLayers',
+  'numAttentionHeads',
+  'numKeyValueHeads',
+  'maxPositionEmbeddings',
+] as const;
+
+const known = new Set<string>([
+  ...counts,
+  'headDim',
+  'rmsNormEps',
+  'ropeTheta',
+  'ropeScaling',
+  'tieWordEmbeddings',
+  'initializerRange',
+  'mixture',
+  'bosTokenId',
+  'eosTokenId',
+]);
+
+const knownInMixture = new Set(['numExperts', 'numExpertsPerTok', 'softmaxOrder', 'normTopkProb', 'domains']);
+
+/** Fields without a default. */
+type Required = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
+
+/**
+ * Fills in defaults, checks everything and freezes.
+ *
+ * @throws Error naming field, value and way out; unknown keys are refused by name.
+ */
+export function resolveConfig(partial: Pick<ModelConfig, Required> & Partial<ModelConfig>): ModelConfig {
+  refuseUnknown('model config', partial, known);
+  const config: ModelConfig = {
+    numKeyValueHeads: partial.numAttentionHeads,
+    headDim: partial.hiddenSize / partial.numAttentionHeads,
+    maxPositionEmbeddings: 2048,
+    rmsNormEps: 1e-5,
+    ropeTheta: 10_000,
+    ropeScaling: { type: 'none' },
+    tieWordEmbeddings: false,
+    initializerRange: 0.02,
+    ...withoutUndefined(partial),
+  };
+  for (const field of counts) {
+    const value = config[field];
+    if (!Number.isInteger(value) || value < 1) {
+      throw new Error(`model config: ${field} must be a whole number of 1 or more, got ${String(value)}.`);
+    }
+  }
+  const { numAttentionHeads, numKeyValueHeads, rmsNormEps, initializerRange } = config;
+  if (numAttentionHeads % numKeyValueHeads !== 0) {
+    throw new Error(
+      `model config: numKeyValueHeads is ${numKeyValueHeads} but numAttentionHeads is ${numAttentionHeads}; it must divide it.`,
+    );
+  }
+  if (!(rmsNormEps > 0)) throw new Error(`model config: rmsNormEps must be above 0, got ${rmsNormEps}.`);
+  if (!(initializerRange > 0))
+    throw new Error(`model config: initializerRange must be above 0, got ${initializerRange}.`);
+  resolveRopeConfig({ headDim: config.headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
+  for (const field of ['bosTokenId', 'eosTokenId'] as const) {
+    const id = config[field];
+    if (id !== undefined && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
+      throw new Error(`model config: ${field} is ${id}, outside the vocabulary of ${config.vocabSize}.`);
+    }
+  }
+  return Object.freeze({ ...config, ...(config.mixture ? { mixture: resolveMixture(config.mixture) } : {}) });
+}
+
+function resolveMixture(mixture: MixtureConfig): MixtureConfig {
+  refuseUnknown('model config: mixture', mixture, knownInMixture);
+  const { domains, numExperts } = mixture;
+  if (domains && domains.length !== numExperts) {
+    throw new Error(
+      `model config: mixture.domains names ${domains.length} domains but numExperts is ${numExperts}; name each expert or none.`,
+    );
+  }
+  return Object.freeze({
+    ...resolveRouterConfig(mixture),
+    ...(domains ? { domains: Object.freeze([...domains]) } : {}),
+  });
+}
+
+function refuseUnknown(where: string, value: object, names: ReadonlySet<string>): void {
+  for (const key of Object.keys(value)) {
+    if (!names.has(key)) throw new Error(`${where}: unknown key '${key}'; known are ${[...names].join(', ')}.`);
+  }
+}
+
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as T;
+}
