@@ -2,7 +2,7 @@ const STRING = /"(?:[^"\\]|\\.)*"/y;
 const COLON = /\s*:/y;
 
 /**
- * The first key that occurs twice in one object of a JSON text, as a path of keys, or undefined. `JSON.parse` keeps
+ * The first key that occurs twice in one object of a JSON text, as a path of keys (lists left out), or undefined. `JSON.parse` keeps
  * the last of two equal keys silently, which in a checkpoint would hide a tensor.
  *
  * @param json a text that `JSON.parse` accepts.
@@ -20,7 +20,7 @@ export function findDuplicateKey(json: string): string | undefined {
       COLON.lastIndex = i;
       if (!keys || !COLON.test(json)) continue; // a value, not a key
       const key = JSON.parse(text) as string;
-      path.splice(open.length - 1, Number.POSITIVE_INFINITY, key);
+      path.splice(open.filter(Boolean).length - 1, Number.POSITIVE_INFINITY, key);
       if (keys.has(key)) return path.join('.');
       keys.add(key);
       i = COLON.lastIndex;
