@@ -107,9 +107,20 @@ describe('loadTrainData', () => {
     );
   });
 
+  it('names a domain whose weight and rows disagree', async () => {
+    const sea = await file('sea.jsonl', [{ domain: 'sea', text: 'waves' }]);
+    await expect(loadTrainData(config('text', sea), tokenizer)).rejects.toThrow(
+      'config: data.domainWeights.land is 3 but data.train has no usable row of it',
+    );
+    const none = await file('none.jsonl', [{ domain: 'sea', text: 'a' }, { domain: 'land', text: 'b' }, { text: 'c' }]);
+    await expect(loadTrainData(config('text', none), tokenizer)).rejects.toThrow(
+      'data.train has 1 rows of domain none but data.domainWeights gives it no weight',
+    );
+  });
+
   it('names a missing file and a tokenizer without eos', async () => {
-    await expect(loadTrainData(config('text', join(folder, 'none.jsonl')), tokenizer)).rejects.toThrow(
-      'none.jsonl cannot be read',
+    await expect(loadTrainData(config('text', join(folder, 'absent.jsonl')), tokenizer)).rejects.toThrow(
+      'absent.jsonl cannot be read',
     );
     const train = await file('train.jsonl', []);
     await expect(loadTrainData(config('text', train), { ...tokenizer, eosTokenId: undefined })).rejects.toThrow(

@@ -53,6 +53,8 @@ export async function loadTrainData(config: TrainConfig, tokenizer: TrainTokeniz
     data.format === 'text' ? textKind(tokenizer, eosTokenId) : chatKind(tokenizer, eosTokenId, data.sequenceLength);
   const train = encodeRows(rows, data.domains, kind.encode);
   const validation = encodeRows(held.rows, data.domains, kind.encode);
+  const sizes = sizesOf(train.items, data.domains);
+  checkWeights(data.domainWeights, sizes, train.skipped);
   const names = [...new Set(validation.items.map((item) => item.domain))].sort((a, b) => a - b);
   const evaluation = Object.fromEntries(
     names.map((domain) => [
@@ -70,7 +72,7 @@ export async function loadTrainData(config: TrainConfig, tokenizer: TrainTokeniz
   return {
     source: kind.source(train.items, shared),
     evaluation,
-    sizes: sizesOf(train.items, data.domains),
+    sizes,
     skipped: train.skipped,
     shortened: train.shortened,
     sha256: hashes,
@@ -131,6 +133,27 @@ function encodeRows(rows: readonly TrainRow[], domains: readonly string[], encod
     }
   }
   return { items, skipped, shortened };
+}
+
+function checkWeights(
+  weights: Readonly<Record<string, number>> | undefined,
+  sizes: Readonly<Record<string, DomainSize>>,
+  skipped: number,
+): void {
+  if (!weights) return;
+  for (const [domain, weight] of Object.entries(weights)) {
+    if (weight > 0 && !sizes[domain]) {
+      throw new Error(
+        `config: data.domainWeights.${domain} is ${weight} but data.train has no usable row of it (${skipped} rows were too long); set it to 0 or add data.`,
+      );
+    }
+  }
+  for (const [domain, { rows }] of Object.entries(sizes)) {
+    if (weights[domain] === undefined)
+      throw new Error(
+        `config: data.train has ${rows} rows of domain ${domain} but data.domainWeights gives it no weight; add one, 0 to leave it out.`,
+      );
+  }
 }
 
 const weightsByIndex = (domains: readonly string[], weights: Readonly<Record<string, number>>) =>

@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic-moe/tokenizer';
+import { resolveTrainConfig } from '@therapeutic-moe/trainer';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runTrain } from './train.js';
+
+let folder: string;
+const silent = { info: () => undefined, warn: () => undefined };
+const lines = [
+  'The tide comes in twice a day.',
+  'A calm breath slows the heart.',
+  'Waves follow the wind and the moon.',
+  'Rest helps the mind to mend.',
+];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'run-train-'));
+  const write = (name: string, rows: readonly unknown[]) =>
+    writeFile(join(folder, name), rows.map((row) => JSON.stringify(row)).join('\n'));
+  await write(
+    'text.jsonl',
+    lines.map((text, i) => ({ domain: i % 2 ? 'mental_health' : 'psychology', text })),
+  );
+  await write(
+    'chat.jsonl',
+    lines.map((text, i) => ({
+      domain: i % 2 ? 'mental_health' : 'psychology',
+      messages: [
+        { role: 'user', content: 'Say it.' },
+        { role: 'assistant', content: text },
+      ],
+    })),
+  );
+  await writeFile(
+    join(folder, 'tokenizer.json'),
+    JSON.stringify(trainBpe(lines, { vocabSize: 270, specialTokens: CHAT_SPECIAL_TOKENS })),
+  );
+  await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(chatTokenizerConfig(32)));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const tiny = {
+  hiddenSize: 12,
+  intermediateSize: 10,
+  numHiddenLayers: 2,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 1,
+  headDim: 6,
+  maxPositionEmbeddings: 64,
+};
+
+const config = (output: string, more: Record<string, unknown> = {}, format: 'text' | 'chat' = 'text') =>
+  resolveTrainConfig({
+    seed: 5,
+    backend: 'wasm',
+    output: join(folder, output),
+    model: { preset: 'therapeutic', overrides: tiny },
+    tokenizer: folder,
+    data: {
+      format,
+      train: [join(folder, `${format}.jsonl`)],
+      validation: [join(folder, `${format}.jsonl`)],
+      sequenceLength: format === 'text' ? 16 : 64,
+      domainWeights: { psychology: 1, mental_health: 1 },
+    },
+    training: {
+      steps: 6,
+      batchSize: 2,
+      accumulationSteps: 2,
+      learningRate: 0.02,
+      warmupSteps: 2,
+      evaluateEverySteps: 3,
+      checkpointEverySteps: 3,
+      keepCheckpoints: 5,
+    },
+    auxiliary: { klBalance: 0.01, zLoss: 0.001, domainSupervision: 0.1 },
+    ...more,
+  });
+
+const hashOf = async (path: string) =>
+  createHash('sha256')
+    .update(await readFile(join(folder, path)))
+    .digest('hex');
+
+describe('runTrain', () => {
+  it('trains a base model, resumes it to the same bytes, and adapts it with LoRA', async () => {
+    const base = await runTrain(config('base'), { logger: silent });
+    expect(base.result).toMatchObject({ step: 6, reason: 'finished' });
+    const log = (await readFile(join(folder, 'base/train.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(log).toHaveLength(6);
+    expect(log[5].crossEntropy).toBeLessThan(log[0].crossEntropy);
+    expect(log[0].expertLoad).toHaveLength(4);
+    expect(new Set(log.map((line) => line.numTensors)).size).toBe(1);
+
+    const whole = await hashOf('base/model/model.safetensors');
+    await rm(join(folder, 'base/checkpoints/step-00000006'), { recursive: true });
+    await runTrain(config('base'), { logger: silent, resume: true });
+    expect(await hashOf('base/model/model.safetensors')).toBe(whole);
+
+    const before = tf.memory().numTensors;
+    const chat = await runTrain(
+      config('chat', { model: { from: join(folder, 'base/model') }, lora: { r: 2, loraAlpha: 4 } }, 'chat'),
+      { logger: silent },
+    );
+    expect(tf.memory().numTensors).toBe(before);
+    expect(chat.parameters.trainable).toBeLessThan(chat.parameters.total / 4);
+    expect(await hashOf('chat/model/model.safetensors')).not.toBe(whole);
+    expect(await hashOf('chat/model/tokenizer.json')).toBe(await hashOf('tokenizer.json'));
+  });
+
+  it('refuses rows longer than the model and a preset it does not have', async () => {
+    const data = { format: 'text', train: [join(folder, 'text.jsonl')], sequenceLength: 65 };
+    const training = { steps: 6, batchSize: 2, learningRate: 0.02 };
+    await expect(runTrain(config('long', { data, training }), { logger: silent })).rejects.toThrow(
+      "config: data.sequenceLength is 65, the model's maxPositionEmbeddings is 64",
+    );
+    await expect(runTrain(config('none', { model: { preset: 'terapeutic' } }), { logger: silent })).rejects.toThrow(
+      'config: model.preset must be one of therapeutic',
+    );
+  });
+});

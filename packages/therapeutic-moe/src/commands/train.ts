@@ -1,0 +1,181 @@
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BackendName, useBackend } from '@therapeutic-moe/backend';
+import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
+import { attachLora, type LoraAdapter, saveAdapter } from '@therapeutic-moe/lora';
+import {
+  CausalLm,
+  countParameters,
+  loadModelDirectory,
+  mergeLora,
+  presets,
+  saveModelDirectory,
+  trainable,
+} from '@therapeutic-moe/model';
+import { Tokenizer } from '@therapeutic-moe/tokenizer';
+import {
+  cosineSchedule,
+  type DomainSize,
+  type Logger,
+  loadTrainData,
+  restoreTensors,
+  resumeSettings,
+  stopOnSignals,
+  type TrainConfig,
+  type TrainResult,
+  train,
+  trainConfigWarnings,
+} from '@therapeutic-moe/trainer';
+
+/** Options of `runTrain`. */
+export interface RunTrainOptions {
+  /** Go on from the newest checkpoint in the config's output folder. */
+  readonly resume?: boolean;
+  readonly logger: Logger;
+}
+
+/** What a run did, as written to `summary.json`. */
+export interface TrainSummary {
+  readonly result: TrainResult;
+  readonly backend: BackendName;
+  readonly parameters: { readonly total: number; readonly trainable: number };
+  readonly data: Readonly<Record<string, DomainSize>>;
+  /** Where the trained model was saved, tokenizer included. */
+  readonly model: string;
+  /** Where the adapter was saved, in a LoRA run. */
+  readonly adapter?: string;
+}
+
+/**
+ * Trains what a config describes and saves it: `output/model` (with `output/adapter` beside it in a LoRA run, whose model
+ * has the adapter merged in), `output/train.jsonl`, `output/evaluations.jsonl`, `output/checkpoints`, `output/summary.json`.
+ * The first SIGINT or SIGTERM saves a checkpoint and stops.
+ *
+ * @throws in the words of the part that refused: config, data, model or checkpoint.
+ */
+export async function runTrain(
+  config: TrainConfig,
+  { resume = false, logger }: RunTrainOptions,
+): Promise<TrainSummary> {
+  for (const warning of trainConfigWarnings(config)) logger.warn(warning);
+  const { name: backend } = await useBackend(config.backend, { logger });
+  const tokenizer = await Tokenizer.fromDirectory(config.tokenizer);
+  const data = await loadTrainData(config, tokenizer);
+  for (const [domain, { rows, tokens }] of Object.entries(data.sizes))
+    logger.info(`data: ${domain} ${rows} rows, ${tokens} tokens`);
+  if (data.skipped + data.shortened > 0) {
+    logger.warn(
+      `data: ${data.shortened} conversations lost their oldest messages, ${data.skipped} were too long and are left out`,
+    );
+  }
+
+  const model = await openModel(config, tokenizer);
+  const stop = stopOnSignals();
+  try {
+    const adapter = config.lora && attachLora(model, config.lora, config.seed);
+    const target = trainable(model, config.auxiliary, adapter);
+    const parameters = describeParameters(model, target.parameters());
+    logger.info(`model: ${parameters.total} parameters, ${parameters.trainable} of them trained`);
+    const { training } = config;
+    const result = await train({
+      trainable: target,
+      data: data.source,
+      steps: training.steps,
+      schedule: cosineSchedule({ ...training, finalFraction: training.finalLearningRateFraction }),
+      seed: config.seed,
+      output: config.output,
+      accumulationSteps: training.accumulationSteps,
+      maxGradientNorm: training.maxGradientNorm,
+      adamW: {
+        beta1: training.beta1,
+        beta2: training.beta2,
+        epsilon: training.epsilon,
+        weightDecay: training.weightDecay,
+      },
+      evaluation:
+        training.evaluateEverySteps === undefined
+          ? undefined
+          : { sets: data.evaluation, everySteps: training.evaluateEverySteps, patience: training.patience },
+      checkpoint: {
+        everySteps: training.checkpointEverySteps,
+        everyMinutes: training.checkpointEveryMinutes,
+        keep: training.keepCheckpoints,
+      },
+      maxMinutes: training.maxMinutes,
+      saveMarginSeconds: training.saveMarginSeconds,
+      logEverySteps: training.logEverySteps,
+      resume,
+      settings: { ...resumeSettings(config), 'data.sha256': data.sha256.train, backend },
+      signal: stop.signal,
+      logger,
+    });
+    logger.info(`train: ${result.reason} at step ${result.step}; checkpoint ${result.checkpoint}`);
+    const wantsBest = (training.save ?? (training.evaluateEverySteps === undefined ? 'last' : 'best')) === 'best';
+    if (wantsBest && result.best) {
+      await restoreTensors(result.best.path, { parameters: target.parameters() });
+      logger.info(
+        `train: saving the weights of step ${result.best.step}, ${result.best.bitsPerByte.toFixed(4)} bits per byte`,
+      );
+    }
+    const saved = await saveResult(model, adapter, config);
+    const summary: TrainSummary = { result, backend, parameters, data: data.sizes, ...saved };
+    await writeFileAtomic(join(config.output, 'summary.json'), `${JSON.stringify({ config, ...summary }, null, 2)}\n`);
+    return summary;
+  } finally {
+    stop.dispose();
+    model.dispose();
+  }
+}
+
+async function openModel({ model: from, data, seed }: TrainConfig, tokenizer: Tokenizer): Promise<CausalLm> {
+  const model = from.from === undefined ? createModel(from, tokenizer, seed) : await loadModelDirectory(from.from);
+  const { vocabSize, maxPositionEmbeddings } = model.config;
+  const problem =
+    vocabSize < tokenizer.vocabSize
+      ? `the tokenizer has ${tokenizer.vocabSize} entries, the model's vocabSize is ${vocabSize}; use the tokenizer the model was made for, or a larger vocabSize`
+      : data.sequenceLength > maxPositionEmbeddings
+        ? `data.sequenceLength is ${data.sequenceLength}, the model's maxPositionEmbeddings is ${maxPositionEmbeddings}; shorten the rows or raise it`
+        : undefined;
+  if (problem) {
+    model.dispose();
+    throw new Error(`config: ${problem}.`);
+  }
+  return model;
+}
+
+function createModel(
+  { preset = '', overrides = {} }: TrainConfig['model'],
+  tokenizer: Tokenizer,
+  seed: number,
+): CausalLm {
+  const make = Object.hasOwn(presets, preset) ? presets[preset as keyof typeof presets] : undefined;
+  if (!make)
+    throw new Error(`config: model.preset must be one of ${Object.keys(presets).join(', ')}, got "${preset}".`);
+  const { eosTokenId, bosTokenId = eosTokenId } = tokenizer;
+  return CausalLm.create(make({ vocabSize: tokenizer.vocabSize, eosTokenId, bosTokenId, ...overrides }), seed);
+}
+
+function describeParameters(
+  model: CausalLm,
+  trained: ReadonlyMap<string, { size: number }>,
+): TrainSummary['parameters'] {
+  const size = [...trained.values()].reduce((sum, variable) => sum + variable.size, 0);
+  return { total: countParameters(model.config).total, trainable: size };
+}
+
+async function saveResult(model: CausalLm, adapter: LoraAdapter | undefined, config: TrainConfig) {
+  const folder = join(config.output, 'model');
+  const adapterFolder = join(config.output, 'adapter');
+  if (adapter) {
+    await saveAdapter(adapter, adapterFolder, config.model.from);
+    mergeLora(model, adapter);
+  }
+  await mkdir(folder, { recursive: true });
+  await saveModelDirectory(model, folder);
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']) {
+    await copyFile(join(config.tokenizer, name), join(folder, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+  }
+  return { model: folder, ...(adapter ? { adapter: adapterFolder } : {}) };
+}
