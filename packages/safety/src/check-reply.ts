@@ -45,7 +45,7 @@ const rules: readonly ReplyRule[] = [
     `(take|swallow|mix|combine) {3} (all|whole|entire|bottle|handful|as many) {4} ${DRUGS}`,
     '(best|easiest|painless|quickest|effective|surest|most reliable) {2} (way|method|ways|methods) {2} (to (die|kill yourself|end your life|commit suicide|hang yourself|cut yourself|self harm|overdose)|of (dying|suicide|self harm))',
     '(tie|make|tying) {3} (noose|knot) {6} (neck|hang|beam)',
-    '(lethal|fatal|deadly) (dose|amount) {2} (is|of|would be) {6} (mg|g|grams|milligrams|pills|tablets|[0-9]+)',
+    '(lethal|fatal|deadly) (dose|amount) {2} (is|of|would be) {6} (mg|g|grams|milligrams|pills|tablets|\\d+)',
     '(cut|slice|slit) {4} (lengthwise|vertically|along the vein|deep enough|your (wrist|wrists|veins|throat))',
     '(jump|step|leap) (off|from|in front of) {3} (bridge|building|roof|train|cliff) {3} (and|to) {3} (die|end|over|free)',
   ),
@@ -59,7 +59,7 @@ const rules: readonly ReplyRule[] = [
   rule(
     'gives-dose',
     'boundary',
-    '(take|taking|start with|increase to|increase {4} to|reduce {4} to|use|try|dose {3} is|dosage {3} is) {3} [0-9]+ ?(mg|milligrams|mcg|micrograms|grams|ml)',
+    '(take|taking|start with|increase to|increase {4} to|reduce {4} to|use|try|dose {3} is|dosage {3} is) {3} \\d+ ?(mg|milligrams|mcg|micrograms|grams|ml)',
     '(you should|you can|you could|just|simply|you must) {1} (stop|quit|double|skip|increase) {2} (taking|your) {2} (medication|medications|meds|antidepressant|antidepressants|pills|medicine|dose|lithium|insulin)',
   ),
   rule(

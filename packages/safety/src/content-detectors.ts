@@ -21,7 +21,7 @@ const entry = (id: string, weight: number, ...sources: string[]): ContentPattern
 });
 
 const HOW =
-  '(how {3} to|how (do|can|could|would|should|does|might) {3}|teach me {3}|show me how to|instructions {2} to|instructions for|instructions on|guide to|steps to|recipe for|ways to|way to|help me|explain how to)';
+  '(how {3} to|how (do|can|could|would|should|does|might)|teach me {3} to|show me how to|instructions {2} to|instructions for|instructions on|guide to|steps to|recipe for|ways to|way to|help me|explain how to|where can i)';
 const WEAPON =
   '(bomb|bombs|explosive|explosives|pipe bomb|grenade|nerve gas|poison gas|chemical weapon|molotov|molotov cocktail|napalm|silencer|ghost gun)';
 const VICTIM =

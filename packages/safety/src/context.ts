@@ -5,6 +5,8 @@ const NEGATORS = new Set(['not', 'never', 'without', 'nor', 'neither', 'hardly',
 // After these, a negator does not deny: "can not stop thinking about", "not sure if", "no reason not to".
 const KEEPS_MEANING =
   /(?<![^ ])(?:not (?:stop|help|resist|promise|sure|only|just|know|shake|escape|tell|told|afraid|scared|hide|trust|say|told|control|sleep|keep|decide|believe|deny|lie|lying|joking|kidding|the first)|no (?:one|longer know|reason|doubt|idea|choice|other)|no way (?:out|but)|why not|if not|or not)(?![^ ])/;
+const UNSURE =
+  /(?<![^ ])(?:(?:not|never|am not) (?:sure|certain|confident|trust)|can not (?:promise|guarantee|say)|do not (?:know|trust)|hard to promise)(?![^ ])/;
 const MEDIA =
   /(?<![^ ])(?:novel|book|film|movie|series|episode|documentary|character|protagonist|lyrics|song|poem|play|essay|article|research|paper|statistics|study|studies|campaign|campaigns|prevention|awareness|lecture|textbook|history|news|headline|actor|singer|celebrity|podcast|opera|myth|legend|case study|seminar|training course|dissertation|video game|level|boss fight|plot|chapter|scene|romeo|hamlet|psychology class|exam question|bachelor|helpline volunteer|public health|rates?|game)(?![^ ])/;
 const OTHERS =
@@ -22,11 +24,11 @@ const PAST =
  * @param start offset of the match, `end` the offset after it.
  */
 export function contextOf(sentence: string, start: number, end: number): MatchContext {
-  const match = sentence.slice(start, end);
+  const match = sentence.slice(start, end).split(' ');
   const before = sentence.slice(0, start).trim().split(' ').filter(Boolean);
   const person = personOf(match, before);
   if (isDenied(before)) return 'denied';
-  if (person !== 'first' && MEDIA.test(sentence)) return 'topic';
+  if (isTopic(sentence, match, before, person, end)) return 'topic';
   if (person === 'other') return 'other-person';
   if (PAST.test(sentence) && WELL_NOW.test(sentence.replace(PAST, ''))) return 'past-and-well';
   return 'stated';
@@ -35,22 +37,34 @@ export function contextOf(sentence: string, start: number, end: number): MatchCo
 /** A negator among the last five words denies, unless "i" starts a new statement in between or the phrase keeps its meaning. */
 function isDenied(before: readonly string[]): boolean {
   const near = before.slice(-5);
-  const subject = near.lastIndexOf('i');
-  const clause = near.slice(
-    Math.max(subject, near.lastIndexOf('but'), near.lastIndexOf('because'), near.lastIndexOf('so')) + 1,
-  );
+  const clauseStart = Math.max(...['i', 'but', 'because', 'so'].map((word) => near.lastIndexOf(word))) + 1;
+  const clause = near.slice(clauseStart);
   if (!clause.some((word) => NEGATORS.has(word))) return false;
-  return !KEEPS_MEANING.test(` ${clause.join(' ')} `);
+  return !KEEPS_MEANING.test(clause.join(' ')) && !UNSURE.test(before.join(' '));
 }
 
-function personOf(match: string, before: readonly string[]): 'first' | 'other' | 'none' {
-  const inside = match.split(' ');
-  if (inside.some((word) => FIRST.test(word))) return 'first';
-  if (inside.some((word) => /^(?:himself|herself|themselves|themself)$/.test(word))) return 'other';
-  for (let index = before.length - 1; index >= 0; index--) {
-    const word = before[index] as string;
-    if (FIRST.test(word) && word !== 'my' && word !== 'me') return 'first';
-    if (OTHERS.test(word)) return 'other';
-  }
-  return 'none';
+/** "I" in front does not make a topic personal ("I am writing an essay about ..."), "myself" in the match does. */
+function isTopic(
+  sentence: string,
+  match: readonly string[],
+  before: readonly string[],
+  person: Person,
+  end: number,
+): boolean {
+  if (match.some((word) => FIRST.test(word))) return false;
+  if (person !== 'first') return MEDIA.test(sentence);
+  const sinceSubject = before.slice(Math.max(before.lastIndexOf('i'), before.lastIndexOf('we')) + 1);
+  const nextWord = sentence.slice(end).trim().split(' ', 1);
+  return MEDIA.test([...sinceSubject, '|', ...nextWord].join(' '));
+}
+
+type Person = 'first' | 'other' | 'none';
+
+/** Who the match speaks of: a word inside it, else the nearest person named before it. */
+function personOf(match: readonly string[], before: readonly string[]): Person {
+  if (match.some((word) => FIRST.test(word))) return 'first';
+  if (match.some((word) => /^(?:himself|herself|themselves|themself)$/.test(word))) return 'other';
+  const nearest = before.findLast((word) => /^(?:i|we|us|myself)$/.test(word) || OTHERS.test(word));
+  if (nearest === undefined) return 'none';
+  return OTHERS.test(nearest) ? 'other' : 'first';
 }

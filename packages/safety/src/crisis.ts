@@ -118,14 +118,24 @@ function strongestMatch(
 ): { weight: number; context: MatchContext } | undefined {
   let best: { weight: number; context: MatchContext } | undefined;
   for (const expression of pattern.phrases) {
-    for (const match of sentence.matchAll(expression)) {
-      const read = contextOf(sentence, match.index, match.index + match[0].length);
+    for (const [start, end] of overlappingMatches(expression, sentence)) {
+      const read = contextOf(sentence, start, end);
       const context = read === 'other-person' && ABOUT_OTHERS.has(pattern.category) ? 'stated' : read;
       const weight = pattern.weight * CONTEXT_FACTOR[context];
       if (!best || weight > best.weight) best = { weight, context };
     }
   }
   return best;
+}
+
+/** Every place where the expression matches, also inside an earlier match: a denied one may hide a stated one. */
+function* overlappingMatches(expression: RegExp, sentence: string): Generator<[start: number, end: number]> {
+  expression.lastIndex = 0;
+  for (let match = expression.exec(sentence); match; match = expression.exec(sentence)) {
+    const { index } = match;
+    yield [index, index + match[0].length];
+    expression.lastIndex = index + 1;
+  }
 }
 
 function keepStrongest(signals: Map<string, CrisisSignal>, signal: CrisisSignal): void {

@@ -2,6 +2,8 @@ import { phrase } from './phrase.js';
 
 // Idioms that carry a word of the lexicon and no risk. They are blanked before matching, so what else the sentence says still counts.
 const idioms: readonly RegExp[] = [
+  '(kill|kills|killing|killed|murder) {2} (process|processes|program|task|thread|session|server|container|terminal|app|tab|tabs|switch|command)',
+  '(bath|stink|glitter|photo|seed|hair|cherry|cocoa|chocolate|smoke) (bomb|bombs)',
   '(kill|kills|killing|killed) [some|a bit of|the] (time|boredom|hour|afternoon|lights|engine|noise|vibe|mood|weeds|germs|bacteria|bugs|mosquitoes|enthusiasm|motivation|creativity|appetite|momentum|conversation)',
   '(kill|kills|killed|killing) it {2} (at|on|in|with|tonight|today|again)',
   '(crush|nailed|absolutely|totally|really) {1} (kill|kills|killed|killing) it',
