@@ -11,7 +11,11 @@ const build = await run(
 );
 if (build.code !== 0) fail(`${build.output.trim()}\n\nlink-tensorflow: the build failed; its output stands above.`);
 const call = `import { linkTensorflow } from './packages/backend/dist/link-tensorflow.js';
-await linkTensorflow({ directory: process.argv[1], tensorflowDirectory: process.argv[2], logger: console });`;
+const options = { directory: process.argv[1], tensorflowDirectory: process.argv[2], logger: console };
+await linkTensorflow(options).catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});`;
 const { code } = await run('node', [
   '--input-type=module',
   '-e',
