@@ -1,4 +1,4 @@
-/** Element types a safetensors header may name. All of them can be read raw; {@link isFloatDtype} says which decode to float32. */
+/** Element types a safetensors header may name. All of them can be read raw; F32, F16 and BF16 also decode to float32. */
 export type SafetensorsDtype =
   | 'BOOL'
   | 'U8'

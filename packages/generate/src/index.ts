@@ -5,7 +5,7 @@ export { applyRepetitionPenalty } from './repetition-penalty.js';
 export { argmax, sampleToken } from './sample-token.js';
 export { type ResolvedSampling, resolveSampling, type Sampling } from './sampling.js';
 export { softmax } from './softmax.js';
-export { StopStrings } from './stop-strings.js';
+export { type StopResult, StopStrings } from './stop-strings.js';
 export { applyTemperature } from './temperature.js';
 export { applyTopK } from './top-k.js';
 export { applyTopP } from './top-p.js';
