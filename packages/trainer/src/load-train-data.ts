@@ -93,10 +93,12 @@ const byteLength = (text: string) => new TextEncoder().encode(text).length;
 
 function textKind(tokenizer: TrainTokenizer, eosTokenId: number): Kind {
   return {
-    encode: ({ text = '' }, domain) => ({
-      item: { ids: Int32Array.from(tokenizer.encode(text)), domain, bytes: byteLength(text) },
-      dropped: 0,
-    }),
+    encode: ({ text = '', messages }, domain) => {
+      // A conversation among texts is rendered whole: the template's tokens are learnt like any others.
+      const ids = messages ? tokenizer.encodeChat([...messages], { addGenerationPrompt: false }) : tokenizer.encode(text);
+      const bytes = byteLength(messages ? messages.map((message) => message.content).join('') : text);
+      return { item: { ids: Int32Array.from(ids), domain, bytes }, dropped: 0 };
+    },
     source: (items, shared) => packedText(items, { ...shared, eosTokenId }),
     evaluation: (items, shared) => packedEvaluation(items, { ...shared, eosTokenId }),
   };

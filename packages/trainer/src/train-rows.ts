@@ -20,7 +20,7 @@ export interface TrainRows {
 const roles = ['system', 'user', 'assistant'];
 
 /**
- * Reads `{"id","domain","text"}` or `{"id","domain","messages"}` rows.
+ * Reads `{"id","domain","text"}` or `{"id","domain","messages"}` rows. With format `text` both kinds may be mixed.
  *
  * @throws on a line that is not such a row, by file and line number; the content is never repeated, it may be personal.
  */
@@ -50,11 +50,9 @@ function parseRow(line: string, at: string, format: 'text' | 'chat'): TrainRow {
   const { domain, text, messages } = row;
   if (domain !== undefined && typeof domain !== 'string')
     throw new Error(`data: ${at}: domain must be a text, got ${typeof domain}.`);
-  if (format === 'text') {
+  if (format === 'text' && messages === undefined) {
     if (typeof text !== 'string' || text === '')
-      throw new Error(
-        `data: ${at}: text must be a text that is not empty; for rows with messages set data.format to "chat".`,
-      );
+      throw new Error(`data: ${at} needs a text that is not empty, or messages to be rendered in the chat template.`);
     return { at, domain, text };
   }
   if (!Array.isArray(messages) || !messages.every(isMessage)) {
