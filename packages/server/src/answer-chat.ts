@@ -48,16 +48,12 @@ export async function answerChat(context: Context<AppEnvironment>, route: ChatRo
     // The first text is awaited before the response starts, so that refusals still have a real status.
     const first = await reply.next();
     const events = streamEvents(context, route, { head, request, signal, finished, reply: resume(first, reply) });
-    return new Response(
-      eventStream(events, () => abandoned.abort(goneAway())),
-      {
-        headers: {
-          'content-type': 'text/event-stream; charset=utf-8',
-          'cache-control': 'no-cache, no-transform',
-          'x-accel-buffering': 'no',
-        },
-      },
-    );
+    const body = eventStream(events, () => abandoned.abort(goneAway()));
+    return context.body(body, 200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    });
   } catch (error) {
     if (!signal.aborted) throw error;
     route.metrics.aborted();

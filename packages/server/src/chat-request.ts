@@ -52,6 +52,9 @@ const between = (low: number, high: number, words: string) =>
 
 const positiveInteger = (words: string) => z.int({ error: words }).min(1, { error: words }).nullish();
 
+const stopWords = 'must be a non-empty string or an array of at most four of them';
+const stopText = z.string({ error: stopWords }).min(1, { error: stopWords });
+
 const requestSchema = z.object(
   {
     model: z.string({ error: 'must be the name of a model; GET /v1/models lists them' }).nullish(),
@@ -77,9 +80,7 @@ const requestSchema = z.object(
     max_tokens: positiveInteger('must be a whole number of at least 1'),
     max_completion_tokens: positiveInteger('must be a whole number of at least 1'),
     stop: z
-      .union([z.string().min(1), z.array(z.string().min(1)).max(4)], {
-        error: 'must be a non-empty string or an array of at most four of them',
-      })
+      .union([stopText, z.array(stopText, { error: stopWords }).max(4, { error: stopWords })], { error: stopWords })
       .nullish(),
     n: z.literal(1, { error: 'must be 1; ask again for another reply' }).nullish(),
     tool_choice: z

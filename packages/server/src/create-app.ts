@@ -1,8 +1,9 @@
 import type { SafetyPolicy } from '@therapeutic-moe/safety';
 import type { ResponseCache } from '@therapeutic-moe/serve-cache';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { requestId } from 'hono/request-id';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { type AdmissionOptions, AdmissionQueue } from './admission-queue.js';
 import { answerChat } from './answer-chat.js';
 import { ApiError, toApiError } from './api-error.js';
@@ -95,17 +96,24 @@ export function createApp(options: AppOptions): ServerApp {
     throw new ApiError(405, 'Use POST for /v1/chat/completions.', { headers: { allow: 'POST' } });
   });
   servePage(app, () => readWebPage(options.webDirectory));
-  app.notFound(() => {
-    throw new ApiError(404, 'There is nothing at this address; the API is under /v1.', { code: 'not_found' });
-  });
+  app.notFound((context) =>
+    refuse(
+      context,
+      new ApiError(404, 'There is nothing at this address; the API is under /v1.', { code: 'not_found' }),
+    ),
+  );
   app.onError((error, context) => {
     const refusal = toApiError(error);
     if (refusal.status >= 500 && !context.req.raw.signal.aborted) {
       logger.error({ requestId: context.get('requestId'), ...describeFailure(error) }, 'request failed');
     }
-    return Response.json(refusal.body(), { status: refusal.status, headers: refusal.headers });
+    return refuse(context, refusal);
   });
   return app;
+}
+
+function refuse(context: Context, refusal: ApiError): Response {
+  return context.json(refusal.body(), refusal.status as ContentfulStatusCode, refusal.headers);
 }
 
 function refuseLargeBody(maxSize: number): never {

@@ -1,3 +1,4 @@
+import type { Context } from 'hono';
 import type { ServerApp } from './create-app.js';
 import type { PageFile, PageFiles } from './web-page.js';
 
@@ -15,18 +16,18 @@ export function servePage(app: ServerApp, read: () => Promise<PageFiles>): void 
 
   app.get('/', async (context) => {
     const page = await find('/');
-    return page === undefined ? context.text(notBuilt, 503) : respond(page, 'no-cache');
+    return page === undefined ? context.text(notBuilt, 503) : respond(context, page, 'no-cache');
   });
   app.get('/assets/:name', async (context) => {
     const file = await find(`/assets/${context.req.param('name')}`);
-    return file === undefined ? context.notFound() : respond(file, 'public, max-age=31536000, immutable');
+    return file === undefined ? context.notFound() : respond(context, file, 'public, max-age=31536000, immutable');
   });
   app.get('/icon.svg', async (context) => {
     const file = await find('/icon.svg');
-    return file === undefined ? context.notFound() : respond(file, 'public, max-age=3600');
+    return file === undefined ? context.notFound() : respond(context, file, 'public, max-age=3600');
   });
 }
 
-function respond(file: PageFile, cacheControl: string): Response {
-  return new Response(file.bytes, { headers: { 'content-type': file.contentType, 'cache-control': cacheControl } });
+function respond(context: Context, file: PageFile, cacheControl: string): Response {
+  return context.body(file.bytes, 200, { 'content-type': file.contentType, 'cache-control': cacheControl });
 }

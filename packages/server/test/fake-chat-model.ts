@@ -7,6 +7,8 @@ export const routing = { psychology: 0.4, mental_health: 0.3, bias_detection: 0.
 export interface FakeBehaviour {
   /** Pieces it says, one by one. */
   pieces?: readonly string[];
+  /** Awaited before the first piece, so that a test decides how long a reply takes. */
+  hold?: Promise<void>;
   /** Milliseconds before each piece. */
   pauseMs?: number;
   /** Thrown after the pieces. */
@@ -40,6 +42,7 @@ export function fakeChatModel(behaviour: FakeBehaviour = {}, id = 'fake'): FakeC
       model.calls.push({ messages, options });
       model.mostAtOnce = Math.max(model.mostAtOnce, ++running);
       try {
+        await behaviour.hold;
         for (const text of pieces) {
           await wait(behaviour.pauseMs ?? 0, undefined, { signal });
           yield { type: 'text', text };

@@ -1,0 +1,89 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { resolvePolicy } from '@therapeutic-moe/safety';
+import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Completion, hello } from '../test/ask.js';
+import { type FakeChatModel, fakeChatModel } from '../test/fake-chat-model.js';
+import { type CachedReply, createApp, type RunningServer, type ServeOptions, serve } from './index.js';
+
+const started: RunningServer[] = [];
+
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((running) => running.close()));
+});
+
+async function start(model: FakeChatModel, options: ServeOptions = {}): Promise<RunningServer> {
+  const cache = new ResponseCache<CachedReply>({ store: memoryStore(), secret: 'a secret for tests only' });
+  const app = createApp({ models: [model], policy: resolvePolicy(), cache });
+  const running = await serve(app, { port: 0, ...options });
+  started.push(running);
+  return running;
+}
+
+const send = (url: string, body: object, signal?: AbortSignal) =>
+  fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: hello, ...body }),
+    signal,
+  });
+
+describe('serve', () => {
+  it('answers at the URL it gives, and caches for the one person on this machine', async () => {
+    const { url, port } = await start(fakeChatModel());
+    expect(url).toBe(`http://127.0.0.1:${port}`);
+    const results = [];
+    for (const _ of [1, 2]) {
+      results.push(((await (await send(url, { temperature: 0 })).json()) as Completion).tmoe.cache);
+    }
+    expect(results).toEqual(['miss', 'hit']);
+  });
+
+  it('says what is wrong with an address it cannot listen on', async () => {
+    const { port } = await start(fakeChatModel());
+    await expect(start(fakeChatModel(), { port })).rejects.toThrow(
+      `serve: cannot listen on 127.0.0.1:${port} (another program uses this port; choose another with PORT).`,
+    );
+  });
+
+  it.each([
+    ['a whole reply', { stream: false }],
+    ['a stream', { stream: true }],
+    ['a stream that could be cached', { stream: true, temperature: 0 }],
+  ])('aborts the model when the client of %s goes away', async (_, body) => {
+    const model = fakeChatModel({ pieces: Array.from({ length: 50 }, (_, index) => `Part ${index}. `), pauseMs: 10 });
+    const { url } = await start(model);
+    const controller = new AbortController();
+    const request = send(url, body, controller.signal).then((response) => response.text());
+    await expect.poll(() => model.calls.length).toBe(1);
+    await wait(30);
+    controller.abort();
+    await expect(request).rejects.toThrow('abort');
+    await expect.poll(() => [model.ended, model.aborted]).toEqual([1, 1]);
+    const free = (await (await fetch(`${url}/health`)).json()) as { queue: object };
+    expect(free.queue).toEqual({ running: 0, waiting: 0 });
+  });
+
+  it('lets a running reply finish when it closes, and accepts no new one', async () => {
+    const model = fakeChatModel({ pauseMs: 20 });
+    const running = await start(model);
+    const reply = send(running.url, {}).then((response) => response.json() as Promise<Completion>);
+    await expect.poll(() => model.calls.length).toBe(1);
+    const closed = running.close();
+    await expect(send(running.url, {})).rejects.toThrow('fetch failed');
+    expect((await reply).choices[0].finish_reason).toBe('stop');
+    await closed;
+    expect(running.close()).toBe(closed);
+  });
+
+  it('cuts what still runs after the grace', async () => {
+    const model = fakeChatModel({ pieces: Array.from({ length: 500 }, () => 'On. '), pauseMs: 10 });
+    const running = await start(model, { graceMs: 30 });
+    const reply = send(running.url, { stream: true }).then((response) => response.text());
+    const cut = expect(reply).rejects.toThrow();
+    await expect.poll(() => model.calls.length).toBe(1);
+    await running.close();
+    await cut;
+    await expect.poll(() => model.aborted).toBe(1);
+  });
+});
