@@ -43,10 +43,42 @@ describe('Tokenizer.encode and decode', () => {
   });
 
   it('encodes as @huggingface/tokenizers does with the same file', () => {
-    const reference = new HuggingFaceTokenizer(json, {});
-    const text = 'I slept badly, and today I feel tired. 12345\n\nDid you? ☕';
-    expect(tokenizer.encode(text)).toEqual(reference.encode(text, { add_special_tokens: false }).ids);
-    expect(tokenizer.encode(text).length).toBeLessThan(text.length);
+    const reference = new HuggingFaceTokenizer({ ...json, added_tokens: [] }, {});
+    const words = fc.constantFrom(
+      'I feel tired',
+      ' today',
+      '  ',
+      '\n',
+      '\r\n',
+      "'s",
+      '12345',
+      ', ',
+      '☕',
+      'é',
+      '\u00a0',
+      '…',
+    );
+    fc.assert(
+      fc.property(fc.oneof(anyText, fc.string({ unit: words, maxLength: 9 })), (text) => {
+        expect(tokenizer.encode(text)).toEqual(reference.encode(text, { add_special_tokens: false }).ids);
+      }),
+      { seed: 3, numRuns: 1000 },
+    );
+    expect(tokenizer.encode('I feel tired today')).toHaveLength(4);
+  });
+
+  it('does so for files that do more than cut words: normalise, add tokens, cut as GPT-2', () => {
+    const text = 'ﬁne  words<think> and\n\n12345';
+    const think = { id: 310, content: '<think>', special: false, normalized: false };
+    for (const change of [
+      { normalizer: { type: 'NFKC' } },
+      { added_tokens: [...json.added_tokens, think] },
+      { pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, use_regex: true } },
+    ]) {
+      const file = { ...json, ...change };
+      const reference = new HuggingFaceTokenizer(file, {}).encode(text, { add_special_tokens: false }).ids;
+      expect(Tokenizer.fromJson(file).encode(text)).toEqual(reference);
+    }
   });
 
   it('encodes a special token that a text spells as text, unless asked', () => {

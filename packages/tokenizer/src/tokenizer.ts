@@ -5,6 +5,7 @@ import { ChatTemplate } from './chat-template.js';
 import { ContentShield } from './content-shield.js';
 import { StreamDecoder } from './stream-decoder.js';
 import { readTokenizerFiles } from './tokenizer-files.js';
+import { wordEncoder } from './word-encoder.js';
 
 type Json = Record<string, unknown>;
 
@@ -104,7 +105,8 @@ export class Tokenizer {
   private readonly special: ReadonlyMap<string, ReadAddedToken>;
   private readonly specialPattern: RegExp | undefined;
   private readonly template: ChatTemplate | undefined;
-  private readonly plain: HuggingFaceTokenizer;
+  /** Text → ids, no special token among them. */
+  private readonly encodePlain: (text: string) => number[];
   private frame: { before: number[]; after: number[] } | undefined;
 
   private constructor(
@@ -132,7 +134,11 @@ export class Tokenizer {
     this.padTokenId = idOf(tokens.pad_token);
     const source = templateSource(config);
     if (source !== undefined) this.template = new ChatTemplate(source, tokens);
-    this.plain = build(withoutSpecialTokens(json, new Set(this.special.keys())), config);
+    const plain = withoutSpecialTokens(json, new Set(this.special.keys()));
+    const built = build(plain, config);
+    this.encodePlain =
+      wordEncoder(plain, built, this.vocabulary.ids) ??
+      ((text) => (text === '' ? [] : built.encode(text, { add_special_tokens: false }).ids));
   }
 
   /**
@@ -246,10 +252,6 @@ export class Tokenizer {
     throw new Error(
       'tokenizer: expected a chat_template in tokenizer_config.json, got none; this tokenizer encodes text, not conversations.',
     );
-  }
-
-  private encodePlain(text: string): number[] {
-    return text === '' ? [] : this.plain.encode(text, { add_special_tokens: false }).ids;
   }
 
   private encodePieces(pieces: readonly (string | number)[]): number[] {
