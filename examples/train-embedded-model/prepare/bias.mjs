@@ -157,8 +157,11 @@ export async function readBias(folder, seed, count) {
   for (const [name, group] of Object.entries(redditFiles)) {
     const file = join(folder, 'redditbias', `reddit_comments_${name}_processed_phrase_annotated.csv`);
     files.push(file);
-    parse(await readFile(file, 'utf8'), { columns: true, bom: true }).forEach((row, i) => {
-      if (row.bias_sent !== '0' && row.bias_sent !== '1') return count('redditbias: no label');
+    for (const [i, row] of parse(await readFile(file, 'utf8'), { columns: true, bom: true }).entries()) {
+      if (row.bias_sent !== '0' && row.bias_sent !== '1') {
+        count('redditbias: no label');
+        continue;
+      }
       rows.push({
         id: `redditbias/${name}/${i}`,
         source: 'redditbias',
@@ -166,7 +169,7 @@ export async function readBias(folder, seed, count) {
         biased: row.bias_sent === '1',
         group,
       });
-    });
+    }
   }
   const toxigen = join(folder, 'toxigen_safenlp', 'toxiGen.json');
   files.push(toxigen);

@@ -81,12 +81,15 @@ export async function readCounselChat(folder, count) {
   const topics = new Map();
   for (const row of rows) if (!topics.has(row.questionID)) topics.set(row.questionID, row.topic);
   const pairs = [];
-  rows.forEach((row, i) => {
+  for (const [i, row] of rows.entries()) {
     const group = groups.root(`id:${row.questionID}`);
     const answer = cleanAnswer(row.answerText, (why) => void count(`counsel_chat: ${why}`));
     const question = cleanQuestion(row.questionTitle, row.questionText);
-    if (!answer) return;
-    if (text.looksSpanish(question)) return count('counsel_chat: not English');
+    if (!answer) continue;
+    if (text.looksSpanish(question)) {
+      count('counsel_chat: not English');
+      continue;
+    }
     const domain = mentalHealthTopics.has(topics.get(row.questionID)) ? 'mental_health' : 'general_therapeutic';
     pairs.push({
       id: `counsel_chat/${row.questionID}/${i}`,
@@ -97,6 +100,6 @@ export async function readCounselChat(folder, count) {
       question,
       answer,
     });
-  });
+  }
   return { files: [file], pairs };
 }

@@ -14,14 +14,16 @@ export async function readMedquad(folder, seed, count) {
   const splits = splitGroups(groups, `${seed}:medquad`, { validation: 0.08, test: 0.08 });
   const seen = new Set();
   const pairs = [];
-  rows.forEach((row, i) => {
+  for (const [i, row] of rows.entries()) {
     const question = text
       .normalise(row.question)
       .replace(/ \(are\)/u, '')
       .replace(/ ([?.,])/gu, '$1');
     const answer = text.dropContactSentences(text.separateSentences(text.normalise(row.answer)));
-    if (text.countWords(answer) < 20) return count('medquad_mental_health: too short');
-    if (seen.has(text.fingerprint(answer))) return count('medquad_mental_health: repeated answer');
+    if (text.countWords(answer) < 20 || seen.has(text.fingerprint(answer))) {
+      count(`medquad_mental_health: ${text.countWords(answer) < 20 ? 'too short' : 'repeated answer'}`);
+      continue;
+    }
     seen.add(text.fingerprint(answer));
     pairs.push({
       id: `medquad/${i}`,
@@ -32,6 +34,6 @@ export async function readMedquad(folder, seed, count) {
       question,
       answer,
     });
-  });
+  }
   return { files: [file], pairs };
 }

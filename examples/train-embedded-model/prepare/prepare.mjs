@@ -246,8 +246,9 @@ export async function prepare({ data, out, seed = 7 }) {
   const perSource = {};
   for (const [stage, rows] of Object.entries({ base, chat }))
     for (const row of rows) {
-      const entry = ((perSource[row.source] ??= {})[stage] ??= { train: 0, validation: 0, test: 0 });
-      entry[row.split] += 1;
+      perSource[row.source] ??= {};
+      perSource[row.source][stage] ??= { train: 0, validation: 0, test: 0 };
+      perSource[row.source][stage][row.split] += 1;
     }
   const manifest = {
     seed,

@@ -10,7 +10,8 @@ import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic
 /** Writes tokenizer.json and tokenizer_config.json into `out`. */
 export async function trainTokenizer({ corpus, out, vocabSize }) {
   const texts = [];
-  for await (const line of createInterface({ input: createReadStream(corpus) })) if (line) texts.push(JSON.parse(line).text);
+  for await (const line of createInterface({ input: createReadStream(corpus) }))
+    if (line) texts.push(JSON.parse(line).text);
   const json = trainBpe(texts, { vocabSize, specialTokens: CHAT_SPECIAL_TOKENS });
   await mkdir(out, { recursive: true });
   await writeFile(join(out, 'tokenizer.json'), `${JSON.stringify(json)}\n`);
