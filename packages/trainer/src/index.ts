@@ -19,7 +19,7 @@ export {
   packedText,
   type TextDocument,
 } from './packed-text.js';
-export type { Logger } from './progress.js';
+export { duration, type Logger } from './progress.js';
 export { type CosineOptions, cosineSchedule, type Schedule } from './schedule.js';
 export { computeStepGradients, type StepGradients, type StepMetrics } from './step-gradients.js';
 export { stopOnSignals } from './stop-on-signals.js';
@@ -35,6 +35,7 @@ export {
   type TrainState,
 } from './train-checkpoint.js';
 export { resolveTrainConfig, resumeSettings, type TrainConfig, trainConfigWarnings } from './train-config.js';
-export type { StepRecord } from './train-log.js';
+export { readJsonLines, type StepRecord } from './train-log.js';
+export { type EvaluationRecord, renderTrainReport, type TrainReport } from './train-report.js';
 export { readTrainRows, type TrainRow, type TrainRows } from './train-rows.js';
 export { countTargets, ignoredTarget, type LossTerms, noDomain, type Trainable, type TrainBatch } from './trainable.js';

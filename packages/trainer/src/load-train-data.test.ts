@@ -68,6 +68,15 @@ describe('loadTrainData', () => {
     expect(source.nextStep(1)[0]).toMatchObject({ batch: 2, seq: 16 });
   });
 
+  it('renders conversations among texts in the chat template', async () => {
+    const rows = [
+      { domain: 'sea', text: 'waves' },
+      { domain: 'land', messages: talk('far?', 'no') },
+    ];
+    const { sizes } = await loadTrainData(config('text', await file('mixed.jsonl', rows)), tokenizer);
+    expect(sizes.land).toEqual({ rows: 1, tokens: 10, bytes: 6 });
+  });
+
   it('reads chat rows, shortens long histories and skips what cannot be shortened', async () => {
     const train = await file('train.jsonl', [
       { domain: 'sea', messages: talk('deep?', 'yes') },
@@ -97,7 +106,7 @@ describe('loadTrainData', () => {
       /line 2: domain "air" is not one of data\.domains: sea, land\./,
     );
     expect(await bad({ domain: 'sea' })).toMatch(
-      /line 2: text must be a text that is not empty; for rows with messages set data\.format to "chat"/,
+      /line 2 needs a text that is not empty, or messages to be rendered in the chat template/,
     );
     expect(await bad({ domain: 'sea', messages: [{ role: 'doctor', content: 'secret' }] }, 'chat')).toMatch(
       /line 2: messages must be a list/,

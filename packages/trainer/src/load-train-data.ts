@@ -95,7 +95,9 @@ function textKind(tokenizer: TrainTokenizer, eosTokenId: number): Kind {
   return {
     encode: ({ text = '', messages }, domain) => {
       // A conversation among texts is rendered whole: the template's tokens are learnt like any others.
-      const ids = messages ? tokenizer.encodeChat([...messages], { addGenerationPrompt: false }) : tokenizer.encode(text);
+      const ids = messages
+        ? tokenizer.encodeChat([...messages], { addGenerationPrompt: false })
+        : tokenizer.encode(text);
       const bytes = byteLength(messages ? messages.map((message) => message.content).join('') : text);
       return { item: { ids: Int32Array.from(ids), domain, bytes }, dropped: 0 };
     },

@@ -47,6 +47,12 @@ export async function openJsonLines(path: string, keepSteps: number): Promise<Js
   return { append: (record) => appendFileSync(path, `${JSON.stringify(record)}\n`) };
 }
 
+/** The objects of a JSONL file, oldest first; a half last line is left out. */
+export async function readJsonLines<T>(path: string): Promise<T[]> {
+  const lines = (await readFile(path, 'utf8')).split('\n');
+  return lines.filter((line) => isKept(line, Number.POSITIVE_INFINITY)).map((line) => JSON.parse(line) as T);
+}
+
 function isKept(line: string, keepSteps: number): boolean {
   try {
     return JSON.parse(line).step <= keepSteps;

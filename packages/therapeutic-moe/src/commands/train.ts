@@ -16,10 +16,15 @@ import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import {
   cosineSchedule,
   type DomainSize,
+  duration,
+  type EvaluationRecord,
   type Logger,
   loadTrainData,
+  readJsonLines,
+  renderTrainReport,
   restoreTensors,
   resumeSettings,
+  type StepRecord,
   stopOnSignals,
   type TrainConfig,
   type TrainResult,
@@ -48,7 +53,7 @@ export interface TrainSummary {
 
 /**
  * Trains what a config describes and saves it: `output/model` (with `output/adapter` beside it in a LoRA run, whose model
- * has the adapter merged in), `output/train.jsonl`, `output/evaluations.jsonl`, `output/checkpoints`, `output/summary.json`.
+ * has the adapter merged in), `output/train.jsonl`, `output/evaluations.jsonl`, `output/checkpoints`, `output/summary.json`, `output/report.html`.
  * The first SIGINT or SIGTERM saves a checkpoint and stops.
  *
  * @throws in the words of the part that refused: config, data, model or checkpoint.
@@ -120,6 +125,7 @@ export async function runTrain(
     const saved = await saveResult(model, adapter, config);
     const summary: TrainSummary = { result, backend, parameters, data: data.sizes, ...saved };
     await writeFileAtomic(join(config.output, 'summary.json'), `${JSON.stringify({ config, ...summary }, null, 2)}\n`);
+    await writeFileAtomic(join(config.output, 'report.html'), await renderReport(config, summary));
     return summary;
   } finally {
     stop.dispose();
@@ -178,4 +184,21 @@ async function saveResult(model: CausalLm, adapter: LoraAdapter | undefined, con
     });
   }
   return { model: folder, ...(adapter ? { adapter: adapterFolder } : {}) };
+}
+
+async function renderReport(config: TrainConfig, { result, backend, parameters }: TrainSummary): Promise<string> {
+  return renderTrainReport({
+    title: `Training run ${config.output}`,
+    facts: {
+      ended: `${result.reason} at step ${result.step} of ${config.training.steps}`,
+      'training time': duration(result.elapsedSeconds),
+      'counted tokens': result.tokens.toLocaleString('en'),
+      parameters: `${parameters.total.toLocaleString('en')}, ${parameters.trainable.toLocaleString('en')} trained`,
+      backend,
+      seed: String(config.seed),
+    },
+    steps: await readJsonLines<StepRecord>(join(config.output, 'train.jsonl')),
+    evaluations: await readJsonLines<EvaluationRecord>(join(config.output, 'evaluations.jsonl')),
+    expertNames: config.data.domains,
+  });
 }
