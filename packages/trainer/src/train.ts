@@ -121,6 +121,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     let reason: TrainResult['reason'] = 'finished';
     try {
       while (run.step < steps) {
+        // On wasm a read-back resolves without leaving the microtask queue; signals and timers get their turn here.
+        await new Promise((resolve) => setImmediate(resolve));
         if (signal?.aborted) reason = 'stopped';
         else if (clock.isTimeUp()) reason = 'time limit';
         if (reason !== 'finished') break;
