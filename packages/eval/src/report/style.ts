@@ -19,7 +19,7 @@ dd{margin:0;font-weight:550;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th{text-align:left;font-weight:550}
 .values{width:100%}
-.values thead th{font-size:12px;color:var(--soft);font-weight:500;padding-bottom:6px}
+.values thead th{padding-right:12px;font-size:12px;color:var(--soft);font-weight:500;padding-bottom:6px}
 .values td,.values tbody th{padding:5px 12px 5px 0;border-top:1px solid var(--line);vertical-align:middle}
 .values .part th{padding-left:18px;font-weight:400}
 .values th .hint{margin-left:6px}
@@ -39,7 +39,7 @@ figcaption .hint{margin-left:6px}
 .confusion td b,.heat td b{display:block;font-size:17px}
 .confusion .right b{color:var(--accent)}.confusion .wrong b{color:var(--wrong)}
 .confusion .hint,.heat .hint{display:block}
-.heat{width:100%}
+.heat{width:100%;table-layout:fixed;min-width:560px}
 .heat td{text-align:center;background:color-mix(in srgb,var(--accent) var(--tint),transparent)}
 .heat td .hint{color:inherit;opacity:.75}
 .lines{display:block;width:100%;min-width:480px;height:auto}

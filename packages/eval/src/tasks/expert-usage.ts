@@ -87,14 +87,13 @@ const usageEntropy: Metric<ExpertShares> = (scored, seed) => {
     );
   };
   const interval = bootstrapInterval(rows.length, entropyOver, seed);
-  const name = `entropy of mean usage (at most ln ${columns.length} = ${Math.log(columns.length).toFixed(3)})`;
   return [
     {
       kind: 'value',
-      name,
+      name: 'entropy of mean usage',
       value: entropyOver(Int32Array.from(rows, (_, index) => index)),
       n: rows.length,
-      unit: 'nats',
+      unit: `nats of at most ${Math.log(columns.length).toFixed(3)}`,
       ...(interval && { interval }),
     },
   ];

@@ -53,6 +53,6 @@ export function languageModelTask(options: {
         throw new Error(`tokens and bytes must be above 0, got ${tokens} and ${bytes}.`);
       return { nats, tokens, bytes };
     },
-    metrics: [bitsPerByte, perplexity, byGroup(bitsPerByte), byGroup(perplexity)],
+    metrics: [bitsPerByte, byGroup(bitsPerByte), perplexity, byGroup(perplexity)],
   });
 }
