@@ -1,5 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { ChatEvent, ChatMessage, ChatModel, ChatOptions } from '../src/index.js';
+import {
+  type ChatEvent,
+  type ChatMessage,
+  type ChatModel,
+  type ChatOptions,
+  ContextLengthError,
+} from '../src/index.js';
 
 export const routing = { psychology: 0.4, mental_health: 0.3, bias_detection: 0.1, general_therapeutic: 0.2 };
 
@@ -11,6 +17,8 @@ export interface FakeBehaviour {
   hold?: Promise<void>;
   /** Milliseconds before each piece. */
   pauseMs?: number;
+  /** Most messages that fit; more throw a `ContextLengthError`. */
+  room?: number;
   /** Thrown after the pieces. */
   failure?: Error;
   finishReason?: 'stop' | 'length';
@@ -42,6 +50,8 @@ export function fakeChatModel(behaviour: FakeBehaviour = {}, id = 'fake'): FakeC
       model.calls.push({ messages, options });
       model.mostAtOnce = Math.max(model.mostAtOnce, ++running);
       try {
+        if (messages.length > (behaviour.room ?? 99))
+          throw new ContextLengthError(messages.length, behaviour.room ?? 99);
         await behaviour.hold;
         for (const text of pieces) {
           await wait(behaviour.pauseMs ?? 0, undefined, { signal });

@@ -18,7 +18,7 @@ export function App() {
   const [settingsOpen, setSettingsOpen] = useState(false);
   const input = useRef<HTMLTextAreaElement>(null);
   const conversation = useConversation(model, settings, apiKey);
-  const bottom = useFollowBottom(conversation.exchanges);
+  useFollowBottom(conversation.exchanges);
 
   useEffect(() => {
     listModels(apiKey)
@@ -69,14 +69,13 @@ export function App() {
             ))}
           </ol>
         )}
-        <div ref={bottom} />
       </main>
       <Composer input={input} busy={conversation.busy} onSend={conversation.send} onStop={conversation.stop} />
       <SettingsDialog
         open={settingsOpen}
         onClose={() => setSettingsOpen(false)}
         settings={settings}
-        onSettings={setSettings}
+        onChange={(part) => setSettings((now) => ({ ...now, ...part }))}
         models={models}
         model={model}
         onModel={setModel}

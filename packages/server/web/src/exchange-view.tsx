@@ -7,6 +7,7 @@ import type { Exchange } from './use-conversation.js';
 export function ExchangeView({ exchange }: { exchange: Exchange }) {
   const { question, reply, state, end, failure, leftOut } = exchange;
   const report = end?.report;
+  const { before, after } = aroundResources(reply, report);
   const open = state === 'waiting' || state === 'writing';
   return (
     <li class="exchange">
@@ -20,13 +21,9 @@ export function ExchangeView({ exchange }: { exchange: Exchange }) {
             Older messages no longer fit into this small model's memory and were left out of this turn.
           </p>
         )}
-        {reply !== '' && (
-          <div class={state === 'writing' ? 'text writing' : 'text'}>
-            {paragraphsOf(withoutListed(reply, report)).map(({ start, words }) => (
-              <p key={start}>{words}</p>
-            ))}
-          </div>
-        )}
+        <ReplyText words={before} writing={state === 'writing'} />
+        {report && <ResourceCard safety={report.safety} />}
+        <ReplyText words={after} writing={false} />
         {state === 'waiting' && (
           <div class="thinking" role="status">
             <i />
@@ -44,7 +41,6 @@ export function ExchangeView({ exchange }: { exchange: Exchange }) {
             {failure}
           </p>
         )}
-        {report && <ResourceCard safety={report.safety} />}
         {report && (
           <footer class="report">
             <ExpertShares routing={report.routing} />
@@ -56,11 +52,26 @@ export function ExchangeView({ exchange }: { exchange: Exchange }) {
   );
 }
 
-/** The reply without the lines that the resource card shows below it, better. */
-function withoutListed(reply: string, report: ReplyReport | undefined): string {
+function ReplyText({ words, writing }: { words: string; writing: boolean }) {
+  if (words.trim() === '') return null;
+  return (
+    <div class={writing ? 'text writing' : 'text'}>
+      {paragraphsOf(words).map(({ start, words: paragraph }) => (
+        <p key={start}>{paragraph}</p>
+      ))}
+    </div>
+  );
+}
+
+/** The reply around its list of resources, which the card shows in its place; all of it is before where there is none. */
+function aroundResources(reply: string, report: ReplyReport | undefined): { before: string; after: string } {
   const names = report?.safety.resources?.map(({ name }) => name) ?? [];
   const lines = reply.split('\n');
-  return lines.filter((line) => !names.some((name) => line.startsWith(`- ${name}:`))).join('\n');
+  const isListed = (line: string) => names.some((name) => line.startsWith(`- ${name}:`));
+  const first = lines.findIndex(isListed);
+  if (first < 0) return { before: reply, after: '' };
+  const rest = lines.slice(first).filter((line) => !isListed(line));
+  return { before: lines.slice(0, first).join('\n'), after: rest.join('\n') };
 }
 
 function paragraphsOf(text: string): { start: number; words: string }[] {

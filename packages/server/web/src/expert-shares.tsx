@@ -6,6 +6,20 @@ const names: Record<string, string> = {
 };
 const order = Object.keys(names);
 
+/** The experts by colour, before there is anything to measure. */
+export function ExpertNames() {
+  return (
+    <ul class="legend" aria-label="The four experts">
+      {order.map((name, index) => (
+        <li key={name}>
+          <i class={`dot expert-${index}`} aria-hidden="true" />
+          {label(name)}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
 /** How much each expert took part in a reply: one stacked bar, and the same in words. */
 export function ExpertShares({ routing }: { routing: Record<string, number> }) {
   const shares = Object.entries(routing).sort(([a], [b]) => place(a) - place(b));

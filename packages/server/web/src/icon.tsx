@@ -1,6 +1,7 @@
 const shapes = {
   plus: 'M12 5v14M5 12h14',
-  sliders: 'M4 7h9M17 7h3M4 17h3M11 17h9M13 4.5v5M11 14.5v5',
+  sliders:
+    'M4 7.5h8M17 7.5h3M4 16.5h3M12 16.5h8M12 7.5a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0M7 16.5a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0',
   send: 'M12 19V5M6 11l6-6 6 6',
   stop: 'M8 8h8v8H8z',
   close: 'M6 6l12 12M18 6L6 18',

@@ -12,7 +12,7 @@ export function ResourceCard({ safety: { emergency, resources = [] } }: { safety
           <li>
             <div>
               <strong>In immediate danger</strong>
-              {!isNumber(emergency) && <p>Call {emergency}.</p>}
+              {!isNumber(emergency) && <p class="contact">Call {emergency}.</p>}
             </div>
             {isNumber(emergency) && (
               <div class="ways">
@@ -34,7 +34,7 @@ function ResourceItem({ resource: { name, contact, phone, url } }: { resource: R
     <li>
       <div>
         <strong>{name}</strong>
-        <p>{contact}</p>
+        <p class="contact">{contact}</p>
       </div>
       <div class="ways">
         {phone !== undefined && <PhoneLink number={phone} />}

@@ -6,7 +6,7 @@ interface Props {
   open: boolean;
   onClose(): void;
   settings: Settings;
-  onSettings(settings: Settings): void;
+  onChange(part: Partial<Settings>): void;
   models: readonly string[];
   model: string;
   onModel(model: string): void;
@@ -16,12 +16,11 @@ interface Props {
 }
 
 export function SettingsDialog(props: Props) {
-  const { open, onClose, settings, onSettings } = props;
+  const { open, onClose, settings, onChange: change } = props;
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open && dialog.current?.open === false) dialog.current.showModal();
   }, [open]);
-  const change = (part: Partial<Settings>) => onSettings({ ...settings, ...part });
   const close = () => dialog.current?.close();
 
   return (
@@ -47,7 +46,7 @@ export function SettingsDialog(props: Props) {
         )}
         <label>
           <span>
-            Temperature <output>{settings.temperature.toFixed(1)}</output>
+            Temperature <span class="value">{settings.temperature.toFixed(1)}</span>
           </span>
           <input
             type="range"
@@ -96,7 +95,9 @@ export function SettingsDialog(props: Props) {
                   checked={settings.theme === theme}
                   onChange={() => change({ theme })}
                 />
-                <span>{theme === 'system' ? 'As the device' : theme === 'light' ? 'Light' : 'Dark'}</span>
+                <span class="choice">
+                  {theme === 'system' ? 'As the device' : theme === 'light' ? 'Light' : 'Dark'}
+                </span>
               </label>
             ))}
           </div>

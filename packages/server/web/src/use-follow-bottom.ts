@@ -1,8 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 
-/** Keeps the end in view while text arrives, unless the reader has scrolled up to read. */
-export function useFollowBottom(changes: unknown) {
-  const bottom = useRef<HTMLDivElement>(null);
+/** Keeps the end of the page in view while text arrives, unless the reader has scrolled up to read. */
+export function useFollowBottom(changes: unknown): void {
   const following = useRef(true);
 
   useEffect(() => {
@@ -15,8 +14,6 @@ export function useFollowBottom(changes: unknown) {
   }, []);
 
   useEffect(() => {
-    if (following.current) bottom.current?.scrollIntoView({ block: 'end' });
+    if (following.current) window.scrollTo(0, document.documentElement.scrollHeight);
   }, [changes]);
-
-  return bottom;
 }

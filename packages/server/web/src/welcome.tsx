@@ -1,3 +1,5 @@
+import { ExpertNames } from './expert-shares.js';
+
 const starters = [
   'I keep waking at four in the morning and my thoughts start to race.',
   'How does an anxiety disorder differ from everyday worry?',
@@ -13,6 +15,7 @@ export function Welcome({ onChoose }: { onChoose(question: string): void }) {
         A small language model answers here. Four experts share the work, and under every reply you see how much each of
         them took part. It can be wrong, and it is no substitute for a person who knows you.
       </p>
+      <ExpertNames />
       <ul class="starters">
         {starters.map((starter) => (
           <li key={starter}>
