@@ -26,6 +26,7 @@ const softwareAdapter = /swiftshader|llvmpipe|lavapipe|basic render/i;
  * @returns the device, or why there is none.
  */
 export async function openWebGpuDevice(allowSoftware: boolean): Promise<OpenedDevice | { missing: string }> {
+  if (!allowSoftware && (await lacksGpuDevice())) return { missing: 'this machine has no GPU device' };
   const found = await findGpu();
   if ('missing' in found) return found;
   const adapter = await found.gpu.requestAdapter({ powerPreference: 'high-performance' });
@@ -43,6 +44,13 @@ export async function openWebGpuDevice(allowSoftware: boolean): Promise<OpenedDe
   } catch (thrown) {
     return { missing: `the adapter refused a device: ${reasonOf(thrown)}` };
   }
+}
+
+/** True on Linux without a device file of any GPU; asking Dawn would only load it and print its complaints. */
+async function lacksGpuDevice(): Promise<boolean> {
+  if (!isNode() || process.platform !== 'linux') return false;
+  const { existsSync } = await import('node:fs');
+  return !['/dev/dri', '/dev/nvidia0', '/dev/nvidiactl', '/dev/dxg'].some((path) => existsSync(path));
 }
 
 /** `navigator.gpu` where there is one; under Node Dawn, from the optional package `webgpu`. */
