@@ -1,5 +1,6 @@
 export type { AdmissionOptions } from './admission-queue.js';
 export { ApiError, type ApiErrorBody } from './api-error.js';
+export type { AppEnvironment } from './app-environment.js';
 export type { ApiKey } from './authentication.js';
 export type { CachedReply } from './cached-reply.js';
 export {

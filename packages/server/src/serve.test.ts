@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { resolvePolicy } from '@therapeutic-moe/safety';
 import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Completion, hello } from '../test/ask.js';
 import { type FakeChatModel, fakeChatModel } from '../test/fake-chat-model.js';
-import { type CachedReply, createApp, type RunningServer, type ServeOptions, serve } from './index.js';
+import { type CachedReply, closeOnSignals, createApp, type RunningServer, type ServeOptions, serve } from './index.js';
 
 const started: RunningServer[] = [];
 
@@ -85,5 +85,28 @@ describe('serve', () => {
     await running.close();
     await cut;
     await expect.poll(() => model.aborted).toBe(1);
+  });
+
+  it('closes on a signal, then runs what comes afterwards and ends the process', async () => {
+    const running = await start(fakeChatModel());
+    const before = { int: process.listeners('SIGINT'), term: process.listeners('SIGTERM') };
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => {}) as () => never);
+    const afterwards = vi.fn();
+    try {
+      closeOnSignals(running, afterwards);
+      const handler = process.listeners('SIGTERM').find((listener) => !before.term.includes(listener));
+      handler?.('SIGTERM');
+      await expect.poll(() => exit.mock.calls).toEqual([[0]]);
+      expect(afterwards).toHaveBeenCalledOnce();
+      await expect(fetch(`${running.url}/health`)).rejects.toThrow('fetch failed');
+      handler?.('SIGTERM');
+      expect(exit).toHaveBeenLastCalledWith(130);
+    } finally {
+      exit.mockRestore();
+      for (const listener of process.listeners('SIGINT'))
+        if (!before.int.includes(listener)) process.off('SIGINT', listener);
+      for (const listener of process.listeners('SIGTERM'))
+        if (!before.term.includes(listener)) process.off('SIGTERM', listener);
+    }
   });
 });

@@ -60,7 +60,7 @@ export async function serve(app: ServerApp, options: ServeOptions = {}): Promise
 export function closeOnSignals(running: RunningServer, afterwards: () => void | Promise<void> = () => {}): void {
   let asked = false;
   const stop = () => {
-    if (asked) process.exit(130);
+    if (asked) return process.exit(130);
     asked = true;
     void running
       .close()

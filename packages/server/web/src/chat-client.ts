@@ -64,7 +64,7 @@ export async function streamReply(
     method: 'POST',
     headers: headers(request.apiKey),
     body: JSON.stringify({
-      model: request.model,
+      model: request.model || undefined,
       messages: request.messages,
       temperature: request.temperature,
       max_tokens: request.maxTokens,
