@@ -76,7 +76,7 @@ function importsOf(file) {
   const code = readFileSync(file, 'utf8')
     .replace(/\/\*[\s\S]*?\*\//g, '')
     .replace(/^\s*\/\/.*$/gm, '');
-  const pattern = /(?:\bfrom|\bimport|\bimport\(|\bresolve\()\s*['"]([^'"\s]+)['"]/g;
+  const pattern = /(?:\bfrom|\bimport|\bimport\(|\bresolve\((?=.@therapeutic-moe))\s*['"]([^'"\s]+)['"]/g;
   return [...code.matchAll(pattern)]
     .map((match) => match[1])
     .filter(
