@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** How positions past the trained length are mapped. `linear` divides every position by `factor` (Position Interpolation, arXiv:2306.15595). */
+/**
+ * How positions past the trained length are mapped. `linear` divides every position by `factor` (Position
+ * Interpolation, arXiv:2306.15595).
+ */
 export type RopeScaling = { readonly type: 'none' } | { readonly type: 'linear'; readonly factor: number };
 
 /** Settings of rotary positions. */
@@ -41,7 +44,8 @@ export function resolveRopeConfig(config: RopeConfig): RopeConfig {
 }
 
 /**
- * Rotary tables (RoFormer, arXiv:2104.09864, section 3.4.2): angle of pair i at position p is `p * theta^(-2 i / headDim)`. Computed in float64 on the host.
+ * Rotary tables (RoFormer, arXiv:2104.09864, section 3.4.2): angle of pair i at position p is
+ * `p * theta^(-2 i / headDim)`. Computed in float64 on the host.
  *
  * @param start first position. @param count number of positions.
  * @returns tables that the caller disposes.

@@ -6,8 +6,9 @@ import { sortByExpert } from './sort-plan.js';
 import type { SwiGluExperts } from './swi-glu-experts.js';
 
 /**
- * `sorted`: dropless; tokens are sorted by expert and only the chosen experts compute (MegaBlocks, arXiv:2211.15841). Reads the choices on the host once.
- * `dense`: every expert computes every token and a mask weighs them: the reference, and the form for backends that cannot read synchronously.
+ * `sorted`: dropless; tokens are sorted by expert and only the chosen experts compute (MegaBlocks, arXiv:2211.15841).
+ * Reads the choices on the host once. `dense`: every expert computes every token and a mask weighs them: the reference,
+ * and the form for backends that cannot read synchronously.
  */
 export type Dispatch = 'sorted' | 'dense';
 

@@ -2,7 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
 
-/** Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout. */
+/**
+ * Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout.
+ */
 export class SwiGluExperts {
   /**
    * @param gateUp `[experts, hidden, 2 * intermediate]`, gate first; owned from now on.
@@ -46,7 +48,11 @@ export class SwiGluExperts {
     return this.gateUp.inputSize;
   }
 
-  /** @param rows `[rows, hidden]` sorted by expert @param offsets `experts + 1` row numbers @returns `[rows, hidden]`. Caller disposes. */
+  /**
+   * @param rows `[rows, hidden]` sorted by expert
+   * @param offsets `experts + 1` row numbers
+   * @returns `[rows, hidden]`. Caller disposes.
+   */
   applyGrouped(rows: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
     return tf.tidy(() => this.down.applyGrouped(swiGlu(this.gateUp.applyGrouped(rows, offsets)), offsets));
   }

@@ -1,9 +1,9 @@
 import { madd, sumLanes } from './vector';
 
 /**
- * One AdamW step in place (arXiv:1711.05101): the gradient is scaled first, then the moments are updated and the parameter
- * becomes p * decay - rate * m / (sqrt(v) * inverseRoot + epsilon), where `rate` carries the first bias correction and
- * `inverseRoot` = 1 / sqrt(1 - beta2^step) the second.
+ * One AdamW step in place (arXiv:1711.05101): the gradient is scaled first, then the moments are updated and the
+ * parameter becomes p * decay - rate * m / (sqrt(v) * inverseRoot + epsilon), where `rate` carries the first bias
+ * correction and `inverseRoot` = 1 / sqrt(1 - beta2^step) the second.
  */
 export function adamW(
   parameter: usize, gradient: usize, first: usize, second: usize, n: i32,

@@ -2,7 +2,8 @@ import { gemm, gemmScratchBytes } from './gemm';
 import { gemvColumns, gemvRows } from './gemv';
 import { dot, exp1, exp4, maxLanes, sumLanes } from './vector';
 
-// Queries are taken in blocks, so the scores of one block against all keys are the only quadratic-looking memory: O(keys).
+// Queries are taken in blocks, so the scores of one block against all keys are the only quadratic-looking memory:
+// O(keys).
 const BLOCK: i32 = 64;
 
 /** Bytes of scratch for `attention` and `attentionGradient` over `keys` keys. */
@@ -10,14 +11,20 @@ export function attentionScratchBytes(keys: i32): i32 {
   return gemmScratchBytes() + 2 * BLOCK * keys * 4;
 }
 
-/** Number of keys that query `i` of `queries` sees: all, or with `causal` those up to its own position (keys may be longer). */
+/**
+ * Number of keys that query `i` of `queries` sees: all, or with `causal` those up to its own position (keys may be
+ * longer).
+ */
 // @ts-ignore: decorator
 @inline
 function visible(i: i32, queries: i32, keys: i32, causal: bool): i32 {
   return causal ? min(keys, i + 1 + keys - queries) : keys;
 }
 
-/** Turns a row of raw scores into exp(scale * s - max), clears what is not visible, and returns log-sum-exp through `sums`. */
+/**
+ * Turns a row of raw scores into exp(scale * s - max), clears what is not visible, and returns log-sum-exp through
+ * `sums`.
+ */
 // @ts-ignore: decorator
 @inline
 function softmaxRow(row: usize, seen: i32, width: i32, scale: f32): f32 {
@@ -71,8 +78,8 @@ function probabilities(
 }
 
 /**
- * Exact attention on q [batch, queries, heads, headDim], k and v [batch, keys, kvHeads, headDim] to o, q's shape. Heads are
- * read in place by their strides, so nothing is transposed; grouped-query heads share k and v without copies.
+ * Exact attention on q [batch, queries, heads, headDim], k and v [batch, keys, kvHeads, headDim] to o, q's shape. Heads
+ * are read in place by their strides, so nothing is transposed; grouped-query heads share k and v without copies.
  */
 export function attention(
   q: usize, k: usize, v: usize, o: usize, batch: i32, queries: i32, keys: i32, heads: i32, kvHeads: i32, headDim: i32,
@@ -99,8 +106,8 @@ export function attention(
 }
 
 /**
- * Gradient of `attention` by recomputation (FlashAttention, arXiv:2205.14135, algorithm 4, with whole key rows instead of tiles):
- * dV += P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale dS K, dK += scale dS^T Q.
+ * Gradient of `attention` by recomputation (FlashAttention, arXiv:2205.14135, algorithm 4, with whole key rows instead
+ * of tiles): dV += P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale dS K, dK += scale dS^T Q.
  */
 export function attentionGradient(
   dO: usize, q: usize, k: usize, v: usize, o: usize, dQ: usize, dK: usize, dV: usize,

@@ -6,9 +6,9 @@ declare function log(x: f64): f64;
 import { exp1, exp4, maxLanes, sumLanes } from './vector';
 
 /**
- * losses[i] = logsumexp(logits[i]) - logits[i, targets[i]]; where `dy` is given, gradient[i] = dy[i] * (softmax(logits[i]) -
- * onehot(targets[i])). A negative target is not counted: its loss and its gradient row are zero. `dy` and `gradient` are 0
- * when only the losses are wanted.
+ * losses[i] = logsumexp(logits[i]) - logits[i, targets[i]]; where `dy` is given, gradient[i] = dy[i] *
+ * (softmax(logits[i]) - onehot(targets[i])). A negative target is not counted: its loss and its gradient row are zero.
+ * `dy` and `gradient` are 0 when only the losses are wanted.
  */
 export function crossEntropy(
   logits: usize, targets: usize, rows: i32, vocab: i32, losses: usize, dy: usize, gradient: usize,

@@ -1,6 +1,7 @@
 import { madd } from './vector';
 
-// Blocks that keep the packed panels in the first and second cache level; 4 x 8 is the largest register tile V8 does not spill.
+// Blocks that keep the packed panels in the first and second cache level; 4 x 8 is the largest register tile V8 does
+// not spill.
 const MR: i32 = 4;
 const NR: i32 = 8;
 const KC: i32 = 256;
@@ -30,7 +31,10 @@ function transpose4(a: v128, b: v128, c: v128, d: v128, out: usize, outStride: u
   v128.store(out + 3 * outStride, v128.shuffle<i64>(t1, t3, 1, 3));
 }
 
-/** Packs `width` lanes x `depth` of a strided matrix into panels of `PR` lanes; missing lanes are zero. Strides in bytes. */
+/**
+ * Packs `width` lanes x `depth` of a strided matrix into panels of `PR` lanes; missing lanes are zero. Strides in
+ * bytes.
+ */
 // @ts-ignore: decorator
 @inline
 function packPanel(source: usize, laneStride: usize, depthStride: usize, lanes: i32, depth: i32, PR: i32, out: usize): void {
@@ -128,8 +132,8 @@ function copyTile(tile: usize, c: usize, cStride: usize, rows: i32, columns: i32
 }
 
 /**
- * C [m, n] = A [m, k] x B [k, n], or C += with `accumulate`. A and B have any row and column stride (in floats), so every
- * transpose is a matter of strides; C is row-major with `ldc` floats a row. After Goto and van de Geijn (2008).
+ * C [m, n] = A [m, k] x B [k, n], or C += with `accumulate`. A and B have any row and column stride (in floats), so
+ * every transpose is a matter of strides; C is row-major with `ldc` floats a row. After Goto and van de Geijn (2008).
  */
 export function gemm(
   m: i32, n: i32, k: i32,

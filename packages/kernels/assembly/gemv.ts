@@ -1,6 +1,9 @@
 import { dot, madd } from './vector';
 
-/** y [n] (+)= x [k] x B [k, n]: streams eight rows of B at a time, which keeps every memory channel busy. `ldb` in floats. */
+/**
+ * y [n] (+)= x [k] x B [k, n]: streams eight rows of B at a time, which keeps every memory channel busy. `ldb` in
+ * floats.
+ */
 export function gemvRows(n: i32, k: i32, x: usize, b: usize, ldb: i32, y: usize, accumulate: bool): void {
   if (!accumulate) memory.fill(y, 0, (<usize>n) << 2);
   const row = (<usize>ldb) << 2;

@@ -1,6 +1,6 @@
 /**
- * Rotary embedding in the half-split layout: pairs (i, i + headDim / 2) of every head are turned by the angle of the row's
- * position. x and y are [rows, heads, headDim]; cos and sin [positions, headDim / 2]; row r has position r % seq.
+ * Rotary embedding in the half-split layout: pairs (i, i + headDim / 2) of every head are turned by the angle of the
+ * row's position. x and y are [rows, heads, headDim]; cos and sin [positions, headDim / 2]; row r has position r % seq.
  * `direction` -1 turns back, which is the gradient.
  */
 export function rotate(

@@ -23,7 +23,9 @@ export function maxLanes(x: v128): f32 {
   );
 }
 
-/** exp of four floats, relative error about 1e-7 (Cephes expf); inputs below -87 give about 1e-38, above 88 saturate. */
+/**
+ * exp of four floats, relative error about 1e-7 (Cephes expf); inputs below -87 give about 1e-38, above 88 saturate.
+ */
 // @ts-ignore: decorator
 @inline
 export function exp4(x: v128): v128 {

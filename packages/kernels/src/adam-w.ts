@@ -16,8 +16,8 @@ export interface AdamWOptions {
 }
 
 /**
- * One AdamW step (arXiv:1711.05101, algorithm 2) of one parameter. The parameter and both moments are updated in place; on wasm this is a
- * single pass over memory.
+ * One AdamW step (arXiv:1711.05101, algorithm 2) of one parameter. The parameter and both moments are updated in place;
+ * on wasm this is a single pass over memory.
  *
  * @param gradient the parameter's shape; stays the caller's.
  * @throws when shapes differ or `step` is below 1.

@@ -3,7 +3,8 @@ import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { withGradient } from './with-gradient.js';
 
 /**
- * Negative log-likelihood of each row's target, in nats. A negative target (-100 by convention) is not counted: loss and gradient are 0.
+ * Negative log-likelihood of each row's target, in nats. A negative target (-100 by convention) is not counted: loss
+ * and gradient are 0.
  *
  * @param logits `[rows, vocab]`.
  * @param targets int32 `[rows]`, each below `vocab`; check ids before, since they index memory.
@@ -29,7 +30,8 @@ export function crossEntropyReference(logits: tf.Tensor2D, targets: tf.Tensor1D)
   return tf.tidy(() => {
     const vocab = logits.shape[1];
     const counted = tf.cast(tf.greaterEqual(targets, 0), 'float32');
-    // Clamped first, since tfjs-wasm's oneHot writes outside its output for a negative index; cast after, since its float32 form writes integer bits.
+    // Clamped first, since tfjs-wasm's oneHot writes outside its output for a negative index; cast after, since its
+    // float32 form writes integer bits.
     const clamped = tf.cast(tf.relu(tf.cast(targets, 'float32')), 'int32');
     const hot = tf.cast(tf.oneHot(clamped, vocab), 'float32');
     return tf.neg(tf.mul(tf.sum(tf.mul(tf.logSoftmax(logits), hot), 1), counted)) as tf.Tensor1D;

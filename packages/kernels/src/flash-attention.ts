@@ -11,8 +11,8 @@ export interface AttentionOptions {
 }
 
 /**
- * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no `[seq, seq]` matrix kept).
- * Grouped-query heads (arXiv:2305.13245) share keys and values without copies.
+ * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
+ * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies.
  *
  * @param q `[batch, seq, heads, headDim]`.
  * @param k `[batch, keys, kvHeads, headDim]`, `heads` a multiple of `kvHeads`, `keys >= seq` when causal.
@@ -35,7 +35,10 @@ export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, o
   );
 }
 
-/** The plain form of `flashAttention`: the whole score matrix, masked and normalised. Same arguments, result and gradient. */
+/**
+ * The plain form of `flashAttention`: the whole score matrix, masked and normalised. Same arguments, result and
+ * gradient.
+ */
 export function flashAttentionReference(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
@@ -46,7 +49,8 @@ export function flashAttentionReference(
     const [batch, seq, heads, headDim] = q.shape;
     const [, keys, kvHeads] = k.shape;
     const group = heads / kvHeads;
-    // Heads of one group are stacked along the rows, so keys and values need no copies: [batch, kvHeads, group * seq, headDim].
+    // Heads of one group are stacked along the rows, so keys and values need no copies: [batch, kvHeads, group * seq,
+    // headDim].
     const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [batch, kvHeads, group * seq, headDim]);
     const scores = tf.mul(tf.matMul(queries, tf.transpose(k, [0, 2, 1, 3]), false, true), scale);
     const masked = causal ? tf.add(scores, tf.tile(causalMask(seq, keys), [group, 1])) : scores;

@@ -3,11 +3,12 @@ import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { withGradient } from './with-gradient.js';
 
 /**
- * Rows of `x` by number, with a gradient that adds each row's share back (`tf.gather` along axis 0, without its tape trap on the indices).
+ * Rows of `x` by number, with a gradient that adds each row's share back (`tf.gather` along axis 0, without its tape
+ * trap on the indices).
  *
  * @param x `[rows, ...]`.
- * @param indices int32 of any shape, each in `[0, rows)`. On wasm and cpu an index outside is an error; check ids where text becomes ids,
- *   since WebGPU reads zeros there.
+ * @param indices int32 of any shape, each in `[0, rows)`. On wasm and cpu an index outside is an error; check ids where
+ *   text becomes ids, since WebGPU reads zeros there.
  * @returns `[...indices.shape, ...]`. Caller disposes.
  */
 export function gather(x: tf.Tensor, indices: tf.Tensor): tf.Tensor {
@@ -36,7 +37,8 @@ export interface RowPlan {
 }
 
 /**
- * Copies each token's hidden state to the sorted rows of its k experts. The gradient is again a gather (the sum of a token's k rows), never a scatter.
+ * Copies each token's hidden state to the sorted rows of its k experts. The gradient is again a gather (the sum of a
+ * token's k rows), never a scatter.
  *
  * @param x `[tokens, hidden]`.
  * @returns `[tokens * k, hidden]`, rows in the plan's order. Caller disposes.

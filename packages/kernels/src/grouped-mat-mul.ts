@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 
 /**
- * One product per group of rows: rows `offsets[e] .. offsets[e + 1]` of `x` are multiplied by `weights[e]`. This is the dropless
- * Mixture-of-Experts product (MegaBlocks, arXiv:2211.15841) on rows sorted by expert; no row is padded or dropped.
+ * One product per group of rows: rows `offsets[e] .. offsets[e + 1]` of `x` are multiplied by `weights[e]`. This is the
+ * dropless Mixture-of-Experts product (MegaBlocks, arXiv:2211.15841) on rows sorted by expert; no row is padded or
+ * dropped.
  *
  * @param x `[rows, in]`, sorted by group.
  * @param weights `[experts, in, out]`, or `[experts, out, in]` with `transposeWeights`.
@@ -23,8 +24,8 @@ export function groupedMatMul(
 }
 
 /**
- * The gradient of the fused kernel. Registered by name rather than through `tf.customGrad`, because then tfjs asks for the weights' share only
- * when the weights are trained: frozen experts cost no outer product.
+ * The gradient of the fused kernel. Registered by name rather than through `tf.customGrad`, because then tfjs asks for
+ * the weights' share only when the weights are trained: frozen experts cost no outer product.
  */
 export const groupedMatMulGradient: tf.GradConfig = {
   kernelName: 'GroupedMatMul',
@@ -48,7 +49,10 @@ export const groupedMatMulGradient: tf.GradConfig = {
   },
 };
 
-/** The plain form of `groupedMatMul`: a slice and a product per group, joined again. Same arguments, result and gradient. */
+/**
+ * The plain form of `groupedMatMul`: a slice and a product per group, joined again. Same arguments, result and
+ * gradient.
+ */
 export function groupedMatMulReference(
   x: tf.Tensor2D,
   weights: tf.Tensor3D,

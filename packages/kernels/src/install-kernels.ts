@@ -14,7 +14,8 @@ export interface InstalledKernels {
 const installed = new WeakMap<object, InstalledKernels>();
 
 /**
- * Installs this package's kernels into the active backend, once per backend instance; a later call returns what was installed.
+ * Installs this package's kernels into the active backend, once per backend instance; a later call returns what was
+ * installed.
  *
  * @param backendName the name of the active backend: `wasm`, `tensorflow`, `webgpu` or `cpu`.
  * @throws when `backendName` is not the active backend, or the wasm backend is not version 4.22.

@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Matrix product over the last two dimensions, with a gradient for every shape it accepts. The wasm and TensorFlow backends run it on kernels of this
- * package; unlike `tf.matMul`, a shared right-hand side is multiplied as one tall product, whose gradient exists.
+ * Matrix product over the last two dimensions, with a gradient for every shape it accepts. The wasm and TensorFlow
+ * backends run it on kernels of this package; unlike `tf.matMul`, a shared right-hand side is multiplied as one tall
+ * product, whose gradient exists.
  *
  * @param a `[..., m, k]`, or `[..., k, m]` with `transposeA`.
- * @param b `[k, n]` shared by all of `a`'s leading dimensions, or `[..., k, n]` with `a`'s or broadcastable ones (`[..., n, k]` with `transposeB`).
+ * @param b `[k, n]` shared by all of `a`'s leading dimensions, or `[..., k, n]` with `a`'s or broadcastable ones
+ *   (`[..., n, k]` with `transposeB`).
  * @returns `[..., m, n]` float32. Caller disposes.
  * @throws when an operand has rank below 2, inner sizes differ, or leading dimensions do not broadcast.
  */

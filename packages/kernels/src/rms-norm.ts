@@ -3,7 +3,8 @@ import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { withGradient } from './with-gradient.js';
 
 /**
- * Root-mean-square layer normalisation, `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension (arXiv:1910.07467).
+ * Root-mean-square layer normalisation, `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension
+ * (arXiv:1910.07467).
  *
  * @param x `[..., hidden]`.
  * @param weight `[hidden]`.

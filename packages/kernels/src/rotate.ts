@@ -3,8 +3,8 @@ import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { withGradient } from './with-gradient.js';
 
 /**
- * Rotary position embedding in Hugging Face's half-split layout (RoFormer, arXiv:2104.09864, eq. 34): the pair `(i, i + headDim / 2)` of
- * every head turns by its position's angle. The gradient is the turn back.
+ * Rotary position embedding in Hugging Face's half-split layout (RoFormer, arXiv:2104.09864, eq. 34): the pair
+ * `(i, i + headDim / 2)` of every head turns by its position's angle. The gradient is the turn back.
  *
  * @param x `[batch, seq, heads, headDim]`.
  * @param cos `[seq, headDim / 2]`, constant to the tape.

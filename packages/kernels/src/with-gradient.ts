@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * `tf.customGrad` with types that hold. What `backward` needs must be in `keep`: a tensor that only the closure captures is disposed at the
- * end of the forward pass.
+ * `tf.customGrad` with types that hold. What `backward` needs must be in `keep`: a tensor that only the closure
+ * captures is disposed at the end of the forward pass.
  *
  * @param inputs the differentiable inputs, in the order of `backward`'s results.
  * @param forward computes the value; its ops are not taped.

@@ -13,8 +13,8 @@ import type { LoraConfig } from './lora-config.js';
 const KAIMING_GAIN = Math.sqrt(5);
 
 /**
- * A linear with a low-rank update: `x W + b + (alpha / r) (x A) B` (LoRA, arXiv:2106.09685, eq. 3). The base stays as it is; A starts random and B zero, so
- * a fresh adapter changes nothing.
+ * A linear with a low-rank update: `x W + b + (alpha / r) (x A) B` (LoRA, arXiv:2106.09685, eq. 3). The base stays as
+ * it is; A starts random and B zero, so a fresh adapter changes nothing.
  */
 export class LoraLinear implements LinearLayer {
   /** `[inputSize, r]` */
@@ -67,7 +67,10 @@ export class LoraLinear implements LinearLayer {
     return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor2D, this.b as tf.Tensor2D), this.scale));
   }
 
-  /** Adds the update to the base weight, which makes serving as fast as without an adapter. The base is kept for `unmerge`. */
+  /**
+   * Adds the update to the base weight, which makes serving as fast as without an adapter. The base is kept for
+   * `unmerge`.
+   */
   merge(): void {
     if (this.merged) throw new Error('LoraLinear.merge: the adapter is merged already; call unmerge first.');
     this.#baseBeforeMerge = tf.keep(tf.tidy(() => tf.add(this.base.weight, 0)));

@@ -7,7 +7,10 @@ import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 
 const PREFIX = 'base_model.model.';
 
-/** PEFT fields that change what an adapter computes and that this package does not implement, with the only value it accepts. */
+/**
+ * PEFT fields that change what an adapter computes and that this package does not implement, with the only value it
+ * accepts.
+ */
 const onlyValues: Record<string, readonly unknown[]> = {
   peft_type: ['LORA'],
   bias: ['none', undefined],
@@ -20,7 +23,8 @@ const onlyValues: Record<string, readonly unknown[]> = {
 };
 
 /**
- * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]` and `lora_B` `[out, r]`.
+ * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]` and
+ * `lora_B` `[out, r]`.
  *
  * @param baseModel what PEFT records as `base_model_name_or_path`.
  */

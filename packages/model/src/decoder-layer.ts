@@ -21,7 +21,10 @@ export class DecoderLayer {
     this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
   }
 
-  /** @param x `[batch, seq, hidden]` @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes. */
+  /**
+   * @param x `[batch, seq, hidden]`
+   * @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes.
+   */
   apply(x: tf.Tensor3D, pass: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } {
     const result = tf.tidy(() => {
       const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;

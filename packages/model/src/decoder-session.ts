@@ -19,8 +19,10 @@ export class DecoderSession {
   /**
    * Takes in the next tokens: a whole prompt, a piece of one, or a single token.
    *
-   * @returns `logits` `[vocab]` of the token that follows, and how often each expert was visited, summed over layers and the tokens of this call.
-   * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions; nothing is taken in then.
+   * @returns `logits` `[vocab]` of the token that follows, and how often each expert was visited, summed over layers
+   *   and the tokens of this call.
+   * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions; nothing is taken
+   *   in then.
    */
   async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
     this.#check(ids);

@@ -7,7 +7,10 @@ import type { ModelConfig } from './model-config.js';
 
 /** The second half of a decoder layer. */
 export interface FeedForward {
-  /** @param hidden `[tokens, hidden]` @returns the output of the same shape, and where the tokens went if they were routed. Caller disposes. */
+  /**
+   * @param hidden `[tokens, hidden]`
+   * @returns the output of the same shape, and where the tokens went if they were routed. Caller disposes.
+   */
   apply(hidden: tf.Tensor2D): { output: tf.Tensor2D; routing?: Routing };
   parameters(): Parameters;
   dispose(): void;

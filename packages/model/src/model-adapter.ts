@@ -14,7 +14,8 @@ export async function loadAdapter(model: CausalLm, directory: string): Promise<L
 }
 
 /**
- * Adds an adapter's updates to the base weights for good and puts the plain linears back, so that the model can be saved and served as one.
+ * Adds an adapter's updates to the base weights for good and puts the plain linears back, so that the model can be
+ * saved and served as one.
  */
 export function mergeLora(model: CausalLm, adapter: LoraAdapter): void {
   for (const [path, layer] of adapter.layers) {

@@ -3,7 +3,10 @@ import { type RouterConfig, resolveRouterConfig } from '@therapeutic-moe/router'
 
 /** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
 export interface MixtureConfig extends RouterConfig {
-  /** A name per expert, where experts stand for domains. Assigned by training text source, not a property of the weights. */
+  /**
+   * A name per expert, where experts stand for domains. Assigned by training text source, not a property of the
+   * weights.
+   */
   readonly domains?: readonly string[];
 }
 
@@ -25,7 +28,9 @@ export interface ModelConfig {
   readonly ropeScaling: RopeScaling;
   /** The output head is the embedding transposed. */
   readonly tieWordEmbeddings: boolean;
-  /** Standard deviation of fresh weights; layers that write to the residual stream get it divided by `sqrt(2 * layers)`. */
+  /**
+   * Standard deviation of fresh weights; layers that write to the residual stream get it divided by `sqrt(2 * layers)`.
+   */
   readonly initializerRange: number;
   readonly mixture?: MixtureConfig;
   readonly bosTokenId?: number;

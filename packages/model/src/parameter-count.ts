@@ -10,7 +10,11 @@ export interface ParameterCount {
   readonly activePerToken: number;
 }
 
-/** Counts parameters without building anything. @throws when an adapter targets a linear that the model does not have. */
+/**
+ * Counts parameters without building anything.
+ *
+ * @throws when an adapter targets a linear that the model does not have.
+ */
 export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r' | 'targetModules'>): ParameterCount {
   const { hiddenSize, intermediateSize, numHiddenLayers, vocabSize, mixture } = config;
   const linears = attentionLinears(config);

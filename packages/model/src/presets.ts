@@ -6,8 +6,8 @@ export const therapeuticDomains = ['psychology', 'mental_health', 'bias_detectio
 /** One function per design: overrides in, a checked config out. */
 export const presets = {
   /**
-   * A decoder whose feed-forward layers route each token to the top 2 of 4 domain experts. The defaults are the size of the embedded demonstration
-   * model (7.2 million parameters).
+   * A decoder whose feed-forward layers route each token to the top 2 of 4 domain experts. The defaults are the size of
+   * the embedded demonstration model (7.2 million parameters).
    */
   therapeutic(overrides: Partial<ModelConfig> = {}): ModelConfig {
     return resolveConfig({

@@ -43,8 +43,8 @@ export interface TrainableModel {
 /**
  * Makes a model trainable: all of it, or with `adapter` only the adapter's factors.
  *
- * The loss of a batch is `sum of cross-entropies / tokensInStep`, plus the auxiliary losses times the batch's share of the step's counted tokens, so that adding up the
- * gradients of micro-batches gives the gradient of one big batch.
+ * The loss of a batch is `sum of cross-entropies / tokensInStep`, plus the auxiliary losses times the batch's share of
+ * the step's counted tokens, so that adding up the gradients of micro-batches gives the gradient of one big batch.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
   const domains = model.config.mixture?.numExperts ?? 0;

@@ -1,7 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Reads a tensor's sizes by name and refuses another rank or a size that is not the expected one, so the documentation of a shape is also its check.
+ * Reads a tensor's sizes by name and refuses another rank or a size that is not the expected one, so the documentation
+ * of a shape is also its check.
  *
  * @param where what is being read, for the message: `'router.route: hidden'`.
  * @param names one name per dimension.

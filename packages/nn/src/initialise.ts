@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * A variable of normally distributed values (zeros at once when the deviation is 0). The same seed gives the same values on every backend, since they are drawn on the host.
+ * A variable of normally distributed values (zeros at once when the deviation is 0). The same seed gives the same
+ * values on every backend, since they are drawn on the host.
  *
  * @returns a variable that the caller owns.
  */
@@ -16,7 +17,8 @@ export function filledVariable(shape: number[], value: number): tf.Variable {
 }
 
 /**
- * A seed of its own for each named part, so that adding a layer does not change the values of the others (FNV-1a over the path).
+ * A seed of its own for each named part, so that adding a layer does not change the values of the others (FNV-1a over
+ * the path).
  *
  * @returns an integer in `[1, 2^31)`.
  */

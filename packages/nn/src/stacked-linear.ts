@@ -35,7 +35,9 @@ export class StackedLinear {
   /**
    * Rows sorted by expert, each through its own matrix.
    *
-   * @param x `[rows, inputSize]`. @param offsets `experts + 1` row numbers. @returns `[rows, outputSize]`. Caller disposes.
+   * @param x `[rows, inputSize]`.
+   * @param offsets `experts + 1` row numbers.
+   * @returns `[rows, outputSize]`. Caller disposes.
    */
   applyGrouped(x: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
     return groupedMatMul(x, this.weight as unknown as tf.Tensor3D, offsets);

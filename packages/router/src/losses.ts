@@ -8,7 +8,9 @@ const TINY = 1e-9;
 /**
  * Mean over the tokens that count.
  *
- * @param values `[tokens, n]`. @param mask `[tokens]`, 1 where the token is real; absent: all are. @returns `[n]`. Caller disposes.
+ * @param values `[tokens, n]`.
+ * @param mask `[tokens]`, 1 where the token is real; absent: all are.
+ * @returns `[n]`. Caller disposes.
  */
 export function maskedMean(values: tf.Tensor2D, mask?: tf.Tensor1D): tf.Tensor1D {
   return tf.tidy(() => {
@@ -19,8 +21,9 @@ export function maskedMean(values: tf.Tensor2D, mask?: tf.Tensor1D): tf.Tensor1D
 }
 
 /**
- * Kullback-Leibler divergence of the mean routing probabilities from uniform, in nats: `sum p log(p E)`. 0 when the experts share evenly on average, `log E`
- * when one takes all. It acts on probabilities, so it has a gradient where counts have none.
+ * Kullback-Leibler divergence of the mean routing probabilities from uniform, in nats: `sum p log(p E)`. 0 when the
+ * experts share evenly on average, `log E` when one takes all. It acts on probabilities, so it has a gradient where
+ * counts have none.
  *
  * @param mask `[tokens]`, 1 where the token is real. @returns a scalar. Caller disposes.
  */
@@ -32,8 +35,9 @@ export function klToUniform(routing: Routing, mask?: tf.Tensor1D): tf.Scalar {
 }
 
 /**
- * Switch Transformer's load-balancing loss (arXiv:2101.03961, eq. 4): `E * sum f_i P_i`, with `f_i` the share of choices that went to expert i (each token
- * has k of them) and `P_i` its mean probability. Per layer, and 1 when both are uniform.
+ * Switch Transformer's load-balancing loss (arXiv:2101.03961, eq. 4): `E * sum f_i P_i`, with `f_i` the share of
+ * choices that went to expert i (each token has k of them) and `P_i` its mean probability. Per layer, and 1 when both
+ * are uniform.
  *
  * @param mask `[tokens]`, 1 where the token is real. @returns a scalar. Caller disposes.
  */

@@ -5,8 +5,8 @@ export interface RouterConfig {
   /** How many experts each token visits. */
   readonly numExpertsPerTok: number;
   /**
-   * `before-top-k`: softmax over all experts, then the k largest (Mixtral and Qwen in Hugging Face). `after-top-k`: the k largest logits, then
-   * softmax over them. They are equal exactly when the first is renormalised.
+   * `before-top-k`: softmax over all experts, then the k largest (Mixtral and Qwen in Hugging Face). `after-top-k`: the
+   * k largest logits, then softmax over them. They are equal exactly when the first is renormalised.
    */
   readonly softmaxOrder: 'before-top-k' | 'after-top-k';
   /** With `before-top-k`: divide the k weights by their sum, so that they add up to 1. */

@@ -3,7 +3,10 @@ import { dims, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import { type RouterConfig, resolveRouterConfig } from './router-config.js';
 import { takeChosen, topKIndices } from './top-k.js';
 
-/** Where each token goes. All tensors belong to whoever called `route`. A type, not an interface, so that `tf.tidy` can return it. */
+/**
+ * Where each token goes. All tensors belong to whoever called `route`. A type, not an interface, so that `tf.tidy` can
+ * return it.
+ */
 export type Routing = {
   /** Gate logits `[tokens, experts]`. */
   readonly logits: tf.Tensor2D;
@@ -15,7 +18,10 @@ export type Routing = {
   readonly weights: tf.Tensor2D;
 };
 
-/** Top-k gating: a linear gate, a softmax, the k best experts of every token (arXiv:1701.06538; Mixtral, arXiv:2401.04088). */
+/**
+ * Top-k gating: a linear gate, a softmax, the k best experts of every token (arXiv:1701.06538; Mixtral,
+ * arXiv:2401.04088).
+ */
 export class TopKRouter {
   readonly config: RouterConfig;
 

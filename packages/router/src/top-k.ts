@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * The k largest scores of each row, largest first; among equals the lower index. The choice is constant to the tape: gradients reach the router
- * through the weights of the chosen experts (Switch Transformer, arXiv:2101.03961).
+ * The k largest scores of each row, largest first; among equals the lower index. The choice is constant to the tape:
+ * gradients reach the router through the weights of the chosen experts (Switch Transformer, arXiv:2101.03961).
  *
  * @param scores `[tokens, experts]`.
  * @returns int32 `[tokens, k]`. Caller disposes.

@@ -1,4 +1,7 @@
-/** How evenly and how decidedly a set of tokens was routed. The three entropies are three things and never share a name. All in nats. */
+/**
+ * How evenly and how decidedly a set of tokens was routed. The three entropies are three things and never share a name.
+ * All in nats.
+ */
 export interface UsageStatistics {
   /** Share of choices per expert, sums to 1. */
   readonly load: readonly number[];
@@ -6,7 +9,9 @@ export interface UsageStatistics {
   readonly utilisation: readonly number[];
   /** Experts that no token chose. */
   readonly deadExperts: readonly number[];
-  /** Mean over tokens of the entropy of that token's probabilities; at most `log experts`. Low: the router is decided. */
+  /**
+   * Mean over tokens of the entropy of that token's probabilities; at most `log experts`. Low: the router is decided.
+   */
   readonly meanTokenEntropy: number;
   /** Entropy of the mean probabilities; at most `log experts`. High: the experts share the work. */
   readonly entropyOfMean: number;

@@ -11,7 +11,9 @@ interface NodeBackend extends tf.KernelBackend {
   ): tf.Tensor;
 }
 
-/** Rank-2 float32 products run TensorFlow's MatMul: tfjs-node sends them to BatchMatMul, which reaches half its speed. */
+/**
+ * Rank-2 float32 products run TensorFlow's MatMul: tfjs-node sends them to BatchMatMul, which reaches half its speed.
+ */
 export function installTensorflowKernels(): void {
   const stock = tf.getKernel('BatchMatMul', 'tensorflow')!.kernelFunc;
   replaceKernel('BatchMatMul', 'tensorflow', (call) => {

@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { relaxedSimdModule } from './generated/relaxed-simd-module.js';
 import { simdModule } from './generated/simd-module.js';
 
-/** What this package reads of tfjs-backend-wasm 4.22: its memory, its allocator and where a tensor lies. Private to tfjs, pinned by version. */
+/**
+ * What this package reads of tfjs-backend-wasm 4.22: its memory, its allocator and where a tensor lies. Private to
+ * tfjs, pinned by version.
+ */
 interface WasmBackend extends tf.KernelBackend {
   wasm: {
     asm: { memory: WebAssembly.Memory };
@@ -145,8 +148,8 @@ export interface KernelModule {
 }
 
 /**
- * tfjs's wasm heap with our module working in it. Making an output may grow the memory, which detaches every typed array: make outputs first,
- * take addresses and views after.
+ * tfjs's wasm heap with our module working in it. Making an output may grow the memory, which detaches every typed
+ * array: make outputs first, take addresses and views after.
  */
 export interface WasmHeap {
   readonly module: KernelModule;
@@ -161,7 +164,10 @@ export interface WasmHeap {
   scratch(bytes: number): Address;
 }
 
-/** Instantiates the kernels in the memory of the active wasm backend: relaxed SIMD where the engine has it, plain SIMD where not. */
+/**
+ * Instantiates the kernels in the memory of the active wasm backend: relaxed SIMD where the engine has it, plain SIMD
+ * where not.
+ */
 export async function openWasmHeap(): Promise<WasmHeap> {
   const backend = tf.backend() as WasmBackend;
   const memory = backend.wasm.asm?.memory ?? backend.wasm.wasmMemory;

@@ -57,7 +57,10 @@ export function configFromHuggingFace(json: Json, file = 'config.json'): ModelCo
   });
 }
 
-/** `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before); `type` is the old name of `rope_type`. */
+/**
+ * `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before); `type` is the old name of
+ * `rope_type`.
+ */
 function ropeFromHuggingFace(json: Json, file: string): { ropeTheta: number; ropeScaling: RopeScaling } {
   const rope = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
   const theta = rope.rope_theta ?? json.rope_theta ?? 10_000;
@@ -79,7 +82,10 @@ function tokenId(value: unknown): number | undefined {
   return typeof first === 'number' ? first : undefined;
 }
 
-/** The `config.json` of a model: Mixtral with experts, Mistral without; domain names go into a section of our own, which other readers ignore. */
+/**
+ * The `config.json` of a model: Mixtral with experts, Mistral without; domain names go into a section of our own, which
+ * other readers ignore.
+ */
 export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
   const { mixture, ropeScaling } = config;
   return {

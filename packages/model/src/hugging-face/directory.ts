@@ -73,9 +73,11 @@ function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>,
 }
 
 /**
- * Writes `config.json` and `model.safetensors` in Hugging Face's layout (Mixtral, or Mistral for a dense model), readable by transformers.
+ * Writes `config.json` and `model.safetensors` in Hugging Face's layout (Mixtral, or Mistral for a dense model),
+ * readable by transformers.
  *
- * @throws when an adapter is attached and not merged (save it as an adapter, or merge it), or the router has no Mixtral form.
+ * @throws when an adapter is attached and not merged (save it as an adapter, or merge it), or the router has no Mixtral
+ *   form.
  */
 export async function saveModelDirectory(
   model: CausalLm,

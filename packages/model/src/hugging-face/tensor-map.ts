@@ -1,8 +1,8 @@
 import type { ModelConfig } from '../model-config.js';
 
 /**
- * One Hugging Face tensor and the block of our parameter that it fills. Hugging Face stores linears `[out, in]`, we store `[in, out]`; its experts lie apart, ours are stacked with
- * gate and up side by side.
+ * One Hugging Face tensor and the block of our parameter that it fills. Hugging Face stores linears `[out, in]`, we
+ * store `[in, out]`; its experts lie apart, ours are stacked with gate and up side by side.
  */
 export interface TensorPiece {
   /** Hugging Face's name. */
@@ -15,7 +15,11 @@ export interface TensorPiece {
   readonly rowStride?: number;
 }
 
-/** Our parameter paths, each with the pieces that make it up. @throws when the config's rotary or router settings have no Mixtral form. */
+/**
+ * Our parameter paths, each with the pieces that make it up.
+ *
+ * @throws when the config's rotary or router settings have no Mixtral form.
+ */
 export function tensorMap(config: ModelConfig): Map<string, TensorPiece[]> {
   const { hiddenSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const map = new Map<string, TensorPiece[]>();
