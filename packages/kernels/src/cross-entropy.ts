@@ -7,13 +7,14 @@ import { withGradient } from './with-gradient.js';
  * and gradient are 0.
  *
  * @param logits `[rows, vocab]`.
- * @param targets int32 `[rows]`, each below `vocab`; check ids before, since they index memory.
+ * @param targets int32 `[rows]`, each below `vocab`: wasm refuses others, elsewhere check ids before.
  * @returns `[rows]`. Caller disposes.
+ * @throws when `targets` is not int32 or not one per row.
  */
 export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
-  if (targets.shape[0] !== logits.shape[0]) {
+  if (targets.dtype !== 'int32' || targets.rank !== 1 || targets.shape[0] !== logits.shape[0]) {
     throw new Error(
-      `crossEntropy: targets must be [${logits.shape[0]}] for logits [${logits.shape}], got [${targets.shape}].`,
+      `crossEntropy: targets must be int32 [${logits.shape[0]}] for logits [${logits.shape}], got ${targets.dtype} [${targets.shape}].`,
     );
   }
   if (!hasFusedKernel('CrossEntropy')) return crossEntropyReference(logits, targets);

@@ -26,7 +26,14 @@ export function takeChosen(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor
   });
 }
 
-/** `[...indices.shape, depth]` float32. Cast after, because tfjs-wasm's float32 oneHot writes integer bits. */
+/**
+ * One-hot rows that can be summed over any axis. tfjs-wasm's float32 oneHot writes integer bits, so the int32 form is
+ * cast; on WebGPU a cast keeps the int32 buffer, which a sum over an axis other than the last cannot read, so the
+ * product with 1 converts it.
+ *
+ * @param indices int32 of any shape, each in `[0, depth)`.
+ * @returns `[...indices.shape, depth]` float32. Caller disposes.
+ */
 export function oneHotFloat(indices: tf.Tensor, depth: number): tf.Tensor {
-  return tf.tidy(() => tf.cast(tf.oneHot(indices, depth), 'float32'));
+  return tf.tidy(() => tf.mul(tf.cast(tf.oneHot(indices, depth), 'float32'), 1));
 }

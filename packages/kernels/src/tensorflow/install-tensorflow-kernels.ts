@@ -23,16 +23,19 @@ export function installTensorflowKernels(): void {
     if (!plain || a.shape.length !== b.shape.length) return stock(call);
     const backend = tf.backend() as NodeBackend;
     const { TF_ATTR_BOOL, TF_ATTR_TYPE, TF_FLOAT } = backend.binding;
-    const product = backend.executeSingleOutput(
-      'MatMul',
-      [
-        { name: 'transpose_a', type: TF_ATTR_BOOL, value: transposeA },
-        { name: 'transpose_b', type: TF_ATTR_BOOL, value: transposeB },
-        { name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT },
-      ],
-      [asMatrix(a), asMatrix(b)],
-    );
-    return a.shape.length === 2 ? product : tf.reshape(product, [...a.shape.slice(0, -2), ...product.shape]);
+    // A kernel runs in its caller's scope, so the views of higher rank are tidied here.
+    return tf.tidy(() => {
+      const product = backend.executeSingleOutput(
+        'MatMul',
+        [
+          { name: 'transpose_a', type: TF_ATTR_BOOL, value: transposeA },
+          { name: 'transpose_b', type: TF_ATTR_BOOL, value: transposeB },
+          { name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT },
+        ],
+        [asMatrix(a), asMatrix(b)],
+      );
+      return a.shape.length === 2 ? product : tf.reshape(product, [...a.shape.slice(0, -2), ...product.shape]);
+    });
   });
 }
 

@@ -95,6 +95,7 @@ export function installLayers(heap: WasmHeap): void {
 
   register('CrossEntropy', ({ logits, targets }) => {
     const [rows, vocab] = logits!.shape as [number, number];
+    checkTargets(heap.view(targets!), vocab);
     const losses = heap.output([rows]);
     module.crossEntropy(at(logits!), at(targets!), rows, vocab, at(losses), 0, 0);
     return losses;
@@ -118,6 +119,15 @@ export function installLayers(heap: WasmHeap): void {
     heap.view(out)[0] = sum;
     return out;
   });
+}
+
+/** A target past the vocabulary would read, and backward write, another tensor's memory. */
+function checkTargets(targets: ArrayLike<number>, vocab: number): void {
+  for (let i = 0; i < targets.length; i++) {
+    if (targets[i]! >= vocab) {
+      throw new Error(`crossEntropy: target ${targets[i]} at row ${i} is outside the vocabulary of ${vocab}.`);
+    }
+  }
 }
 
 function attentionSizes(q: tf.TensorInfo, k: tf.TensorInfo) {

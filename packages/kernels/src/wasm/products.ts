@@ -10,6 +10,9 @@ export function installProducts(heap: WasmHeap): void {
   replaceKernel('BatchMatMul', 'wasm', ({ inputs, attrs }) => {
     const { a, b } = inputs as { a: tf.TensorInfo; b: tf.TensorInfo };
     const { transposeA, transposeB } = attrs as unknown as { transposeA: boolean; transposeB: boolean };
+    if (a.dtype !== 'float32' || b.dtype !== 'float32') {
+      throw new Error(`matMul: both operands must be float32 on wasm, got ${a.dtype} and ${b.dtype}; cast them.`);
+    }
     const [aRows, aColumns] = a.shape.slice(-2) as [number, number];
     const [bRows, bColumns] = b.shape.slice(-2) as [number, number];
     const m = transposeA ? aColumns : aRows;

@@ -25,6 +25,7 @@ export function installRows(heap: WasmHeap): void {
     const out = heap.output([...indices.shape, ...inner], x.dtype);
     const bad = module.gatherRows(heap.address(x), x.shape[0]!, width, heap.address(indices), count, heap.address(out));
     if (bad >= 0) {
+      tf.backend().disposeData(out.dataId);
       throw new Error(`gather: index ${heap.view(indices)[bad]} at position ${bad} is outside [0, ${x.shape[0]}).`);
     }
     return out;
