@@ -19,7 +19,9 @@ export class ConcatKvCache implements KvCache {
   readonly #layers = new Map<number, { k: tf.Tensor4D; v: tf.Tensor4D }>();
 
   /** @param capacity most tokens it will hold. */
-  constructor(readonly capacity: number) {}
+  constructor(readonly capacity: number) {
+    if (!(capacity >= 1)) throw new Error(`KvCache: capacity must be 1 or more tokens, got ${capacity}.`);
+  }
 
   get length(): number {
     return this.#layers.get(0)?.k.shape[1] ?? 0;
@@ -42,8 +44,22 @@ export class ConcatKvCache implements KvCache {
     return grown;
   }
 
+  /** Forgets all but the first `length` tokens of every layer: takes back a pass that failed half-way. */
+  truncate(length: number): void {
+    for (const [layer, { k, v }] of this.#layers) {
+      if (k.shape[1] <= length) continue;
+      if (length === 0) this.#layers.delete(layer);
+      else this.#layers.set(layer, { k: keepFirst(k, length), v: keepFirst(v, length) });
+      tf.dispose([k, v]);
+    }
+  }
+
   dispose(): void {
     for (const { k, v } of this.#layers.values()) tf.dispose([k, v]);
     this.#layers.clear();
   }
+}
+
+function keepFirst(held: tf.Tensor4D, length: number): tf.Tensor4D {
+  return tf.keep(tf.slice4d(held, [0, 0, 0, 0], [-1, length, -1, -1]));
 }

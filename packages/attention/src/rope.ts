@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 
 /**
  * How positions past the trained length are mapped. `linear` divides every position by `factor` (Position
@@ -23,19 +24,21 @@ export interface RopeTables {
 
 /** Checks rotary settings and returns them frozen. @throws Error naming field, value and way out. */
 export function resolveRopeConfig(config: RopeConfig): RopeConfig {
+  refuseUnknownKeys('rope', config, ['headDim', 'theta', 'scaling']);
   const { headDim, theta, scaling } = config;
   if (!Number.isInteger(headDim) || headDim < 2 || headDim % 2 !== 0) {
     throw new Error(
       `rope: headDim must be an even whole number, got ${headDim}; rotary positions turn pairs of values.`,
     );
   }
-  if (!(theta > 0)) throw new Error(`rope: theta must be above 0, got ${theta}.`);
+  if (!(Number.isFinite(theta) && theta > 0)) throw new Error(`rope: theta must be above 0, got ${theta}.`);
   if (scaling.type !== 'none' && scaling.type !== 'linear') {
     throw new Error(
       `rope: scaling.type must be 'none' or 'linear', got '${String((scaling as { type: unknown }).type)}'.`,
     );
   }
-  if (scaling.type === 'linear' && !(scaling.factor >= 1)) {
+  refuseUnknownKeys('rope: scaling', scaling, scaling.type === 'linear' ? ['type', 'factor'] : ['type']);
+  if (scaling.type === 'linear' && !(Number.isFinite(scaling.factor) && scaling.factor >= 1)) {
     throw new Error(
       `rope: scaling.factor must be 1 or more, got ${scaling.factor}; 4 stretches 2,048 positions to 8,192.`,
     );

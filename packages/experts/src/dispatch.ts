@@ -22,7 +22,8 @@ export function defaultDispatch(): Dispatch {
  *
  * @param hidden `[tokens, hidden]`.
  * @returns `[tokens, hidden]`. Caller disposes.
- * @throws when routing and hidden states differ in tokens, or the router knows another number of experts.
+ * @throws when routing and hidden states differ in tokens, or the router knows another number of experts; with `sorted`
+ *   also when a routing weight is not finite (`dense` cannot look and gives NaN).
  */
 export function applyExperts(
   hidden: tf.Tensor2D,
@@ -35,16 +36,29 @@ export function applyExperts(
     tokens,
     experts: experts.experts,
   });
+  dims('applyExperts: routing.indices', routing.indices, ['tokens', 'k'], { tokens });
   return dispatch === 'sorted' ? applySorted(hidden, routing, experts) : applyDense(hidden, routing, experts);
 }
 
 function applySorted(hidden: tf.Tensor2D, routing: Routing, experts: SwiGluExperts): tf.Tensor2D {
   return tf.tidy(() => {
     const k = routing.indices.shape[1];
+    refuseNotFinite(routing.weights.dataSync(), k);
     const plan = sortByExpert(routing.indices.dataSync(), k, experts.experts);
     const outputs = experts.applyGrouped(dispatchRows(hidden, plan), plan.offsets); // [tokens * k, hidden]
     return combineRows(outputs, routing.weights, plan);
   });
+}
+
+/** A NaN in a gate is still sorted somewhere by top-k, so only the weights show it. */
+function refuseNotFinite(weights: ArrayLike<number>, k: number): void {
+  for (let i = 0; i < weights.length; i++) {
+    if (!Number.isFinite(weights[i]!)) {
+      throw new Error(
+        `applyExperts: a routing weight of token ${Math.floor(i / k)} is ${weights[i]}; its hidden state or the gate is not finite.`,
+      );
+    }
+  }
 }
 
 function applyDense(hidden: tf.Tensor2D, routing: Routing, experts: SwiGluExperts): tf.Tensor2D {

@@ -12,7 +12,7 @@ export interface SortPlan extends RowPlan {
  *
  * @param indices chosen experts `[tokens, k]` row by row, each in `[0, experts)`.
  * @returns tensors that the caller disposes.
- * @throws when an index names no expert: a NaN in the gates shows here.
+ * @throws when an index names no expert.
  */
 export function sortByExpert(indices: ArrayLike<number>, k: number, experts: number): SortPlan {
   const choices = indices.length;
@@ -21,7 +21,7 @@ export function sortByExpert(indices: ArrayLike<number>, k: number, experts: num
     const expert = indices[i]!;
     if (!(expert >= 0 && expert < experts)) {
       throw new Error(
-        `sortByExpert: token ${Math.floor(i / k)} chose expert ${expert}, but experts are 0 to ${experts - 1}; is a gate logit NaN?`,
+        `sortByExpert: token ${Math.floor(i / k)} chose expert ${expert}, but experts are 0 to ${experts - 1}.`,
       );
     }
     offsets[expert + 1]!++;

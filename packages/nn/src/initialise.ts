@@ -20,7 +20,7 @@ export function filledVariable(shape: number[], value: number): tf.Variable {
  * A seed of its own for each named part, so that adding a layer does not change the values of the others (FNV-1a over
  * the path).
  *
- * @returns an integer in `[1, 2^31)`.
+ * @returns an odd integer in `[1, 2^31)`.
  */
 export function seedFor(seed: number, path: string): number {
   let hash = 0x811c9dc5 ^ seed;

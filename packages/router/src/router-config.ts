@@ -1,3 +1,5 @@
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
+
 /** How tokens choose experts. */
 export interface RouterConfig {
   /** Number of experts to choose from. */
@@ -15,6 +17,7 @@ export interface RouterConfig {
 
 /** Checks a router's settings and returns them frozen. @throws Error naming field, value and way out. */
 export function resolveRouterConfig(config: RouterConfig): RouterConfig {
+  refuseUnknownKeys('router', config, ['numExperts', 'numExpertsPerTok', 'softmaxOrder', 'normTopkProb']);
   const { numExperts, numExpertsPerTok, softmaxOrder, normTopkProb } = config;
   if (!Number.isInteger(numExperts) || numExperts < 1) {
     throw new Error(`router: numExperts must be a whole number of 1 or more, got ${numExperts}.`);
@@ -29,6 +32,9 @@ export function resolveRouterConfig(config: RouterConfig): RouterConfig {
   }
   if (softmaxOrder !== 'before-top-k' && softmaxOrder !== 'after-top-k') {
     throw new Error(`router: softmaxOrder must be 'before-top-k' or 'after-top-k', got '${String(softmaxOrder)}'.`);
+  }
+  if (typeof normTopkProb !== 'boolean') {
+    throw new Error(`router: normTopkProb must be true or false, got ${String(normTopkProb)}.`);
   }
   if (softmaxOrder === 'after-top-k' && !normTopkProb) {
     throw new Error(

@@ -23,7 +23,7 @@ export interface UsageStatistics {
  * Usage statistics of routed tokens, from plain numbers.
  *
  * @param probabilities `[tokens, experts]` row by row. @param indices chosen experts `[tokens, k]` row by row.
- * @throws when the arrays do not describe the same tokens, or there are none.
+ * @throws when the arrays do not describe the same tokens, there are none, or an index names no expert.
  */
 export function usageStatistics(
   probabilities: ArrayLike<number>,
@@ -45,6 +45,12 @@ export function usageStatistics(
   for (let t = 0; t < tokens; t++) {
     const row = Array.from({ length: numExperts }, (_, e) => probabilities[t * numExperts + e]!);
     const chosen = Array.from({ length: numExpertsPerTok }, (_, j) => indices[t * numExpertsPerTok + j]!);
+    const stray = chosen.find((e) => !(e in row));
+    if (stray !== undefined) {
+      throw new Error(
+        `usageStatistics: token ${t} chose expert ${stray}, but experts are 0 to ${numExperts - 1}; are the arrays swapped?`,
+      );
+    }
     for (const [e, p] of row.entries()) mean[e]! += p / tokens;
     for (const e of chosen) counts[e]! += 1;
     tokenEntropy += entropy(row) / tokens;
