@@ -52,15 +52,28 @@ export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: 
     if (!names.has(target))
       throw new Error(`attachLora: targetModules names '${target}', but the model has ${[...names].join(', ')}.`);
   }
-  const layers = new Map<string, LoraLinear>();
+  const bases = new Map<string, Linear>();
   for (const [path, linear] of linears) {
     if (!resolved.targetModules.includes(lastPart(path))) continue;
     if (!(linear instanceof Linear))
       throw new Error(`attachLora: ${path} has an adapter already; merge or detach it first.`);
-    layers.set(path, new LoraLinear(linear, resolved, seedFor(seed, path)));
+    bases.set(path, linear);
   }
-  for (const [path, layer] of layers) host.replaceLinear(path, layer);
+  const layers = new Map<string, LoraLinear>();
+  for (const [path, base] of bases) {
+    const layer = new LoraLinear(base, resolved, seedFor(seed, path));
+    layers.set(path, layer);
+    host.replaceLinear(path, layer);
+  }
   return new LoraAdapter(resolved, layers);
+}
+
+/** Takes an adapter off its host for good: base weights as they were before it, factors freed. */
+export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
+  for (const [path, layer] of adapter.layers) {
+    if (layer.merged) layer.unmerge();
+    host.replaceLinear(path, layer.release());
+  }
 }
 
 function lastPart(path: string): string {

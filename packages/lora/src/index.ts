@@ -1,4 +1,4 @@
-export { attachLora, type LinearHost, LoraAdapter } from './adapter.js';
+export { attachLora, detachLora, type LinearHost, LoraAdapter } from './adapter.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';

@@ -1,3 +1,5 @@
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
+
 /** Settings of a low-rank adapter, under PEFT's names in camelCase. */
 export interface LoraConfig {
   /** Rank of the update. */
@@ -20,13 +22,17 @@ export const defaultLoraConfig: LoraConfig = Object.freeze({
 
 /** Fills in defaults, checks and freezes. @throws Error naming field, value and way out. */
 export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig {
+  refuseUnknownKeys('lora', partial, Object.keys(defaultLoraConfig));
   const config = { ...defaultLoraConfig, ...partial };
   if (!Number.isInteger(config.r) || config.r < 1)
     throw new Error(`lora: r must be a whole number of 1 or more, got ${config.r}.`);
-  if (!(config.loraAlpha > 0)) throw new Error(`lora: loraAlpha must be above 0, got ${config.loraAlpha}.`);
+  if (!(Number.isFinite(config.loraAlpha) && config.loraAlpha > 0))
+    throw new Error(`lora: loraAlpha must be above 0, got ${config.loraAlpha}.`);
   if (!(config.loraDropout >= 0 && config.loraDropout < 1)) {
     throw new Error(`lora: loraDropout must be in [0, 1), got ${config.loraDropout}.`);
   }
+  const repeated = config.targetModules.find((name, i) => config.targetModules.indexOf(name) !== i);
+  if (repeated !== undefined) throw new Error(`lora: targetModules names '${repeated}' twice; name each linear once.`);
   if (config.targetModules.length === 0) {
     throw new Error("lora: targetModules is empty; name the linears to adapt, such as ['q_proj', 'v_proj'].");
   }

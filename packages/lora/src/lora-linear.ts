@@ -73,7 +73,7 @@ export class LoraLinear implements LinearLayer {
    */
   merge(): void {
     if (this.merged) throw new Error('LoraLinear.merge: the adapter is merged already; call unmerge first.');
-    this.#baseBeforeMerge = tf.keep(tf.tidy(() => tf.add(this.base.weight, 0)));
+    this.#baseBeforeMerge = tf.keep(tf.clone(this.base.weight));
     tf.tidy(() => this.base.weight.assign(tf.add(this.base.weight, this.delta())));
   }
 

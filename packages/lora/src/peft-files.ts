@@ -20,6 +20,13 @@ const onlyValues: Record<string, readonly unknown[]> = {
   modules_to_save: [null, undefined],
   target_parameters: [null, undefined],
   layers_to_transform: [null, undefined],
+  layer_replication: [null, undefined],
+  exclude_modules: [null, undefined],
+  trainable_token_indices: [null, undefined],
+  alora_invocation_tokens: [null, undefined],
+  lora_bias: [false, undefined],
+  use_qalora: [false, undefined],
+  use_bdlora: [null, false, undefined],
 };
 
 /**
@@ -72,7 +79,7 @@ export async function saveAdapter(adapter: LoraAdapter, directory: string, baseM
  */
 export async function readAdapterConfig(directory: string): Promise<LoraConfig> {
   const file = join(directory, 'adapter_config.json');
-  const json = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  const json = await readJson(file);
   for (const [field, accepted] of Object.entries(onlyValues)) {
     const value = Array.isArray(json[field]) && json[field].length === 0 ? null : json[field];
     if (!accepted.includes(value)) {
@@ -88,12 +95,30 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
   if (!Array.isArray(json.target_modules)) {
     throw new Error(`${file}: target_modules must be a list of names, got ${JSON.stringify(json.target_modules)}.`);
   }
-  return resolveLoraConfig({
-    r: json.r as number,
-    loraAlpha: json.lora_alpha as number,
-    loraDropout: (json.lora_dropout as number | undefined) ?? 0,
-    targetModules: json.target_modules as string[],
+  try {
+    return resolveLoraConfig({
+      r: json.r as number,
+      loraAlpha: json.lora_alpha as number,
+      loraDropout: (json.lora_dropout as number | undefined) ?? 0,
+      targetModules: json.target_modules as string[],
+    });
+  } catch (cause) {
+    throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function readJson(file: string): Promise<Record<string, unknown>> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new Error(`${file}: cannot be read; a PEFT adapter folder holds adapter_config.json.`, { cause });
   });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file}: not valid JSON.`, { cause });
+  }
+  if (typeof json !== 'object' || json === null) throw new Error(`${file}: must hold an object, got ${text.trim()}.`);
+  return json as Record<string, unknown>;
 }
 
 /**

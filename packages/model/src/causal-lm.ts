@@ -147,12 +147,22 @@ export class CausalLm implements LinearHost {
     return linears;
   }
 
-  /** Puts another linear in the place of one of `linears()`; the model owns it from now on. */
+  /**
+   * Puts another linear in the place of one of `linears()`; the model owns it from now on.
+   *
+   * @throws when there is no linear at the path, or the new one has other sizes.
+   */
   replaceLinear(path: string, linear: LinearLayer): void {
     const [, layer, name] = /^model\.layers\.(\d+)\.self_attn\.(\w+)$/.exec(path) ?? [];
     const projections = this.#layers[Number(layer)]?.attention.projections;
-    if (!projections || !name || !(name in projections))
+    if (!projections || !name || !Object.hasOwn(projections, name))
       throw new Error(`model.replaceLinear: there is no linear at ${path}.`);
+    const { inputSize, outputSize } = projections[name as keyof AttentionProjections];
+    if (linear.inputSize !== inputSize || linear.outputSize !== outputSize) {
+      throw new Error(
+        `model.replaceLinear: ${path} must map ${inputSize} to ${outputSize}, got ${linear.inputSize} to ${linear.outputSize}.`,
+      );
+    }
     projections[name as keyof AttentionProjections] = linear;
   }
 

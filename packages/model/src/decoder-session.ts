@@ -6,6 +6,7 @@ import type { CausalLm } from './causal-lm.js';
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
   readonly #cache: ConcatKvCache;
+  #disposed = false;
 
   constructor(private readonly model: CausalLm) {
     this.#cache = new ConcatKvCache(model.maxPositions);
@@ -21,14 +22,14 @@ export class DecoderSession {
    *
    * @returns `logits` `[vocab]` of the token that follows, and how often each expert was visited, summed over layers
    *   and the tokens of this call.
-   * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions; nothing is taken
+   * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions, or the pass fails; nothing is taken
    *   in then.
    */
   async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
     this.#check(ids);
     const { vocabSize } = this.model;
     const experts = this.model.config.mixture?.numExperts ?? 0;
-    const packed = tf.tidy(() => {
+    const packed = this.#takeIn(() => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
         lastOnly: true,
@@ -43,10 +44,23 @@ export class DecoderSession {
   }
 
   dispose(): void {
+    this.#disposed = true;
     this.#cache.dispose();
   }
 
+  /** Runs a pass; where it fails after some layers, their new keys and values are taken back. */
+  #takeIn(pass: () => tf.Tensor): tf.Tensor {
+    const before = this.length;
+    try {
+      return tf.tidy(pass);
+    } catch (thrown) {
+      this.#cache.truncate(before);
+      throw thrown;
+    }
+  }
+
   #check(ids: readonly number[]): void {
+    if (this.#disposed) throw new Error('session.append: the session is disposed; create a new one.');
     if (ids.length === 0) throw new Error('session.append: there are no ids; append at least one.');
     const bad = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < this.model.vocabSize));
     if (bad >= 0) {

@@ -1,15 +1,20 @@
-import { attachLora, type LoraAdapter, loadAdapterWeights, readAdapterConfig } from '@therapeutic-moe/lora';
+import { attachLora, detachLora, type LoraAdapter, loadAdapterWeights, readAdapterConfig } from '@therapeutic-moe/lora';
 import type { CausalLm } from './causal-lm.js';
 
 /**
  * Puts a PEFT adapter on a model.
  *
  * @param directory holds `adapter_config.json` and `adapter_model.safetensors`.
- * @throws when the adapter was made for another model.
+ * @throws when the adapter was made for another model; the model is then as before.
  */
 export async function loadAdapter(model: CausalLm, directory: string): Promise<LoraAdapter> {
   const adapter = attachLora(model, await readAdapterConfig(directory), 0);
-  await loadAdapterWeights(adapter, directory);
+  try {
+    await loadAdapterWeights(adapter, directory);
+  } catch (thrown) {
+    detachLora(model, adapter);
+    throw thrown;
+  }
   return adapter;
 }
 

@@ -1,4 +1,5 @@
 import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type RouterConfig, resolveRouterConfig } from '@therapeutic-moe/router';
 
 /** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
@@ -47,7 +48,7 @@ const counts = [
   'maxPositionEmbeddings',
 ] as const;
 
-const known = new Set<string>([
+const known = [
   ...counts,
   'headDim',
   'rmsNormEps',
@@ -58,20 +59,20 @@ const known = new Set<string>([
   'mixture',
   'bosTokenId',
   'eosTokenId',
-]);
+];
 
-const knownInMixture = new Set(['numExperts', 'numExpertsPerTok', 'softmaxOrder', 'normTopkProb', 'domains']);
+const knownInMixture = ['numExperts', 'numExpertsPerTok', 'softmaxOrder', 'normTopkProb', 'domains'];
 
 /** Fields without a default. */
-type Required = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
+type RequiredField = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
 
 /**
  * Fills in defaults, checks everything and freezes.
  *
  * @throws Error naming field, value and way out; unknown keys are refused by name.
  */
-export function resolveConfig(partial: Pick<ModelConfig, Required> & Partial<ModelConfig>): ModelConfig {
-  refuseUnknown('model config', partial, known);
+export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partial<ModelConfig>): ModelConfig {
+  refuseUnknownKeys('model config', partial, known);
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -89,42 +90,64 @@ export function resolveConfig(partial: Pick<ModelConfig, Required> & Partial<Mod
       throw new Error(`model config: ${field} must be a whole number of 1 or more, got ${String(value)}.`);
     }
   }
-  const { numAttentionHeads, numKeyValueHeads, rmsNormEps, initializerRange } = config;
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     throw new Error(
       `model config: numKeyValueHeads is ${numKeyValueHeads} but numAttentionHeads is ${numAttentionHeads}; it must divide it.`,
     );
   }
-  if (!(rmsNormEps > 0)) throw new Error(`model config: rmsNormEps must be above 0, got ${rmsNormEps}.`);
-  if (!(initializerRange > 0))
-    throw new Error(`model config: initializerRange must be above 0, got ${initializerRange}.`);
-  resolveRopeConfig({ headDim: config.headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
+  if (!Number.isInteger(headDim) && headDim === hiddenSize / numAttentionHeads) {
+    throw new Error(
+      `model config: hiddenSize ${hiddenSize} does not divide by numAttentionHeads ${numAttentionHeads}; set headDim.`,
+    );
+  }
+  for (const field of ['rmsNormEps', 'initializerRange'] as const) {
+    const value = config[field];
+    if (!(Number.isFinite(value) && value > 0)) {
+      throw new Error(`model config: ${field} must be a number above 0, got ${String(value)}.`);
+    }
+  }
+  if (typeof config.tieWordEmbeddings !== 'boolean') {
+    throw new Error(
+      `model config: tieWordEmbeddings must be true or false, got ${JSON.stringify(config.tieWordEmbeddings)}.`,
+    );
+  }
+  const rope = resolveRopeConfig({ headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
   for (const field of ['bosTokenId', 'eosTokenId'] as const) {
     const id = config[field];
     if (id !== undefined && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
       throw new Error(`model config: ${field} is ${id}, outside the vocabulary of ${config.vocabSize}.`);
     }
   }
-  return Object.freeze({ ...config, ...(config.mixture ? { mixture: resolveMixture(config.mixture) } : {}) });
+  return Object.freeze({
+    ...config,
+    ropeScaling: rope.scaling,
+    ...(config.mixture ? { mixture: resolveMixture(config.mixture) } : {}),
+  });
 }
 
 function resolveMixture(mixture: MixtureConfig): MixtureConfig {
-  refuseUnknown('model config: mixture', mixture, knownInMixture);
-  const { domains, numExperts } = mixture;
-  if (domains && domains.length !== numExperts) {
-    throw new Error(
-      `model config: mixture.domains names ${domains.length} domains but numExperts is ${numExperts}; name each expert or none.`,
-    );
-  }
+  refuseUnknownKeys('model config: mixture', mixture, knownInMixture);
+  const { domains, ...router } = mixture;
+  if (domains) checkDomains(domains, mixture.numExperts);
   return Object.freeze({
-    ...resolveRouterConfig(mixture),
+    ...resolveRouterConfig(router),
     ...(domains ? { domains: Object.freeze([...domains]) } : {}),
   });
 }
 
-function refuseUnknown(where: string, value: object, names: ReadonlySet<string>): void {
-  for (const key of Object.keys(value)) {
-    if (!names.has(key)) throw new Error(`${where}: unknown key '${key}'; known are ${[...names].join(', ')}.`);
+function checkDomains(domains: readonly string[], numExperts: number): void {
+  if (!Array.isArray(domains) || domains.some((name) => typeof name !== 'string')) {
+    throw new Error(`model config: mixture.domains must be a list of names, got ${JSON.stringify(domains)}.`);
+  }
+  if (domains.length !== numExperts) {
+    throw new Error(
+      `model config: mixture.domains names ${domains.length} domains but numExperts is ${numExperts}; name each expert or none.`,
+    );
+  }
+  const repeated = domains.find((name, i) => domains.indexOf(name) !== i);
+  if (repeated !== undefined) {
+    throw new Error(`model config: mixture.domains names '${repeated}' twice; give each expert a name of its own.`);
   }
 }
 

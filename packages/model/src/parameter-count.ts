@@ -1,4 +1,4 @@
-import type { LoraConfig } from '@therapeutic-moe/lora';
+import { type LoraConfig, resolveLoraConfig } from '@therapeutic-moe/lora';
 import type { ModelConfig } from './model-config.js';
 
 /** Exact numbers of parameters, from the config alone. */
@@ -13,7 +13,8 @@ export interface ParameterCount {
 /**
  * Counts parameters without building anything.
  *
- * @throws when an adapter targets a linear that the model does not have.
+ * @param lora the adapter to count with, if any.
+ * @throws when the adapter's settings are impossible or it targets a linear that the model does not have.
  */
 export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r' | 'targetModules'>): ParameterCount {
   const { hiddenSize, intermediateSize, numHiddenLayers, vocabSize, mixture } = config;
@@ -25,7 +26,7 @@ export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r'
   const embeddings = vocabSize * hiddenSize * (config.tieWordEmbeddings ? 1 : 2);
   const outside = embeddings + hiddenSize;
   const layerWith = (experts: number) => attention + norms + gate + experts * expert;
-  const adapter = lora ? numHiddenLayers * adapterSize(linears, lora) : 0;
+  const adapter = lora ? numHiddenLayers * adapterSize(linears, resolveLoraConfig(lora)) : 0;
   const base = outside + numHiddenLayers * layerWith(mixture?.numExperts ?? 1);
   return {
     total: base + adapter,
@@ -54,10 +55,7 @@ function attentionLinears({
   };
 }
 
-function adapterSize(
-  linears: Record<string, [number, number]>,
-  { r, targetModules }: Pick<LoraConfig, 'r' | 'targetModules'>,
-): number {
+function adapterSize(linears: Record<string, [number, number]>, { r, targetModules }: LoraConfig): number {
   return targetModules.reduce((sum, target) => {
     const sizes = linears[target];
     if (!sizes)

@@ -23,7 +23,7 @@ export interface AuxiliaryWeights {
   readonly klBalance: number;
   /** Of the router z-loss. */
   readonly zLoss: number;
-  /** Of the cross-entropy that teaches the router the domain its text source was assigned. */
+  /** Of the cross-entropy that teaches the router the domain that its text source was assigned. */
   readonly domainSupervision: number;
 }
 
@@ -44,7 +44,12 @@ export interface TrainableModel {
  * Makes a model trainable: all of it, or with `adapter` only the adapter's factors.
  *
  * The loss of a batch is `sum of cross-entropies / tokensInStep`, plus the auxiliary losses times the batch's share of
- * the step's counted tokens, so that adding up the gradients of micro-batches gives the gradient of one big batch.
+ * the step's counted tokens, so that the gradients of micro-batches add up to the gradient of one big batch. That is
+ * exact for the cross-entropies, and for the z-loss and the domain loss where the real and the labelled tokens of the
+ * micro-batches are in proportion to the counted ones; the balance is a divergence of means, taken per micro-batch.
+ *
+ * @throws from `loss`, when the arrays do not fit the batch, an id is outside the vocabulary, a domain has no expert, or
+ *   the step counts no token.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
   const domains = model.config.mixture?.numExperts ?? 0;
@@ -52,6 +57,9 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
     parameters: () => (adapter ?? model).parameters(),
     loss(batch, { tokensInStep, seed }) {
       checkBatch(batch, model.vocabSize, domains);
+      if (!(tokensInStep > 0)) {
+        throw new Error(`trainable.loss: tokensInStep must be above 0, got ${tokensInStep}; a step counts some token.`);
+      }
       return tf.tidy(() => {
         const ids = tf.tensor2d(batch.ids, [batch.batch, batch.seq], 'int32');
         const { logits, routings } = model.forward(ids, { context: { dropoutSeed: seed } });

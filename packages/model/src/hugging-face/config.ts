@@ -63,6 +63,9 @@ export function configFromHuggingFace(json: Json, file = 'config.json'): ModelCo
  */
 function ropeFromHuggingFace(json: Json, file: string): { ropeTheta: number; ropeScaling: RopeScaling } {
   const rope = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
+  const nested = Object.keys(rope).find((key) => typeof rope[key] === 'object' && rope[key] !== null);
+  if (nested)
+    throw new Error(`${file}: rope_parameters.${nested} is set per layer type; one set for all is implemented.`);
   const theta = rope.rope_theta ?? json.rope_theta ?? 10_000;
   if (typeof theta !== 'number') throw new Error(`${file}: rope_theta is ${JSON.stringify(theta)}, expected a number.`);
   const type = rope.rope_type ?? rope.type ?? 'default';

@@ -19,13 +19,16 @@ const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
   const file = join(directory, 'config.json');
-  const text = await readFile(file, 'utf8');
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new Error(`${file}: cannot be read; a model folder holds config.json and model.safetensors.`, { cause });
+  });
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
     throw new Error(`${file}: not valid JSON.`, { cause });
   }
+  if (typeof json !== 'object' || json === null) throw new Error(`${file}: must hold an object, got ${text.trim()}.`);
   return configFromHuggingFace(json as Record<string, unknown>, file);
 }
 
@@ -42,14 +45,23 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
     const map = tensorMap(config);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
-    for (const [path, variable] of model.parameters()) {
-      const values = new Float32Array(variable.size);
-      for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
-      tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
+    try {
+      await fill(model, reader, map);
+    } catch (thrown) {
+      model.dispose();
+      throw thrown;
     }
     return model;
   } finally {
     await reader.close();
+  }
+}
+
+async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
+  for (const [path, variable] of model.parameters()) {
+    const values = new Float32Array(variable.size);
+    for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
+    tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
   }
 }
 
@@ -76,8 +88,7 @@ function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>,
  * Writes `config.json` and `model.safetensors` in Hugging Face's layout (Mixtral, or Mistral for a dense model),
  * readable by transformers.
  *
- * @throws when an adapter is attached and not merged (save it as an adapter, or merge it), or the router has no Mixtral
- *   form.
+ * @throws when an adapter is attached (save it as an adapter, or merge it for good), or the router has no Mixtral form.
  */
 export async function saveModelDirectory(
   model: CausalLm,
@@ -93,7 +104,7 @@ export async function saveModelDirectory(
   for (const [path, linear] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
-        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or detach it with mergeLora first.`,
+        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
       );
     }
   }

@@ -15,11 +15,7 @@ export interface TensorPiece {
   readonly rowStride?: number;
 }
 
-/**
- * Our parameter paths, each with the pieces that make it up.
- *
- * @throws when the config's rotary or router settings have no Mixtral form.
- */
+/** Our parameter paths, each with the pieces that make it up. */
 export function tensorMap(config: ModelConfig): Map<string, TensorPiece[]> {
   const { hiddenSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const map = new Map<string, TensorPiece[]>();
