@@ -3,10 +3,11 @@ import type { ModelConfig } from './model-config.js';
 
 /** Exact numbers of parameters, from the config alone. */
 export interface ParameterCount {
+  /** Of the model itself; an adapter's factors are not among them. */
   readonly total: number;
-  /** All of them, or with an adapter only its factors. `total` then includes the factors. */
+  /** All of them, or with an adapter only its factors. */
   readonly trainable: number;
-  /** What one token's forward pass multiplies with: k of the experts, everything else. */
+  /** What one token's forward pass uses: k of the experts, everything else, and the adapter. */
   readonly activePerToken: number;
 }
 
@@ -29,7 +30,7 @@ export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r'
   const adapter = lora ? numHiddenLayers * adapterSize(linears, resolveLoraConfig(lora)) : 0;
   const base = outside + numHiddenLayers * layerWith(mixture?.numExperts ?? 1);
   return {
-    total: base + adapter,
+    total: base,
     trainable: lora ? adapter : base,
     activePerToken: outside + numHiddenLayers * layerWith(mixture?.numExpertsPerTok ?? 1) + adapter,
   };

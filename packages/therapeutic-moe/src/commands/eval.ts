@@ -1,0 +1,112 @@
+import { cpus } from 'node:os';
+import * as tf from '@tensorflow/tfjs-core';
+import { evaluate, openAiModel, type Task, writeResults } from '@therapeutic-moe/eval';
+import { defineCommand } from 'citty';
+import type { LanguageModel } from '../language-model.js';
+import { chatDefaults } from './chat-defaults.js';
+import { crisisTask, fileTasks, questionsTask } from './eval-suite.js';
+import { loadFromOptions, modelOptions } from './model-options.js';
+import { readNumber } from './numbers.js';
+
+/** Evaluates a model, here or behind a URL, and writes `results.json` and `report.html`. */
+export const evalCommand = defineCommand({
+  meta: { name: 'eval', description: 'Evaluate a model and write results.json and report.html.' },
+  args: {
+    ...modelOptions,
+    url: {
+      type: 'string',
+      description: 'evaluate the server at this OpenAI-compatible URL instead, up to /v1',
+      valueHint: 'URL',
+    },
+    'url-model': { type: 'string', description: "that server's model name", default: 'therapeutic-moe-demo' },
+    data: {
+      type: 'string',
+      description: 'JSONL files with text or messages rows, separated by commas',
+      valueHint: 'FILES',
+    },
+    'max-rows': { type: 'string', description: 'most rows of each domain in a file', default: '200' },
+    output: { type: 'string', description: 'folder to write to', default: 'runs/eval' },
+    seed: { type: 'string', description: 'seed of sampling and of the bootstrap', default: '7' },
+  },
+  async run({ args }) {
+    const seed = readNumber('seed', args.seed, { min: 0, max: 2 ** 31 - 1, whole: true });
+    const limit = readNumber('max-rows', args['max-rows'], { min: 1, max: 1e9, whole: true });
+    const files = args.data?.split(',').map((file) => file.trim()) ?? [];
+    if (args.url && files.length > 0)
+      throw new Error(
+        '--data needs the model here: a server does not tell how likely a text is. Leave --url or --data out.',
+      );
+    const model = args.url ? undefined : await loadFromOptions(args);
+    try {
+      const tasks: Task[] = [crisisTask('dev'), crisisTask('held-out')];
+      tasks.push(
+        questionsTask(
+          model
+            ? localModel(model, seed)
+            : openAiModel({
+                baseUrl: args.url!,
+                model: args['url-model'],
+                temperature: chatDefaults.temperature,
+                seed,
+              }),
+        ),
+      );
+      if (model) tasks.push(...(await fileTasks(model, files, limit)));
+      const results = await evaluate(tasks, {
+        seed,
+        date: new Date().toISOString(),
+        title: `Evaluation of ${model?.id ?? args['url-model']}`,
+        environment: {
+          model: model?.id ?? args.url!,
+          ...(model ? { revision: model.revision, backend: tf.getBackend() } : {}),
+          machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores`,
+          node: process.version,
+        },
+        onProgress: progressLine(),
+      });
+      const written = await writeResults(args.output, results);
+      console.log(`${written.results}\n${written.report}`);
+    } finally {
+      model?.dispose();
+    }
+  },
+});
+
+/** Replies as the server would give them by default. */
+function localModel(model: LanguageModel, seed: number) {
+  return async (
+    messages: readonly { role: 'system' | 'user' | 'assistant'; content: string }[],
+    signal?: AbortSignal,
+  ) => {
+    let text = '';
+    let finishReason: string | undefined;
+    const options = { ...chatDefaults, seed, stop: [] };
+    for await (const event of model.chat([...messages], options, signal ?? new AbortController().signal)) {
+      if (event.type === 'text') text += event.text;
+      else finishReason = event.finishReason;
+    }
+    return { text, finishReason };
+  };
+}
+
+/** One line on standard error that moves on a terminal, and one per task elsewhere. */
+function progressLine() {
+  const { isTTY } = process.stderr;
+  return ({
+    task,
+    taskNumber,
+    taskCount,
+    samplesDone,
+    sampleCount,
+  }: {
+    task: string;
+    taskNumber: number;
+    taskCount: number;
+    samplesDone: number;
+    sampleCount: number;
+  }) => {
+    const line = `[${taskNumber}/${taskCount}] ${task}: ${samplesDone}/${sampleCount}`;
+    if (isTTY) process.stderr.write(`\r\x1b[2K${line}${samplesDone === sampleCount ? '\n' : ''}`);
+    else if (samplesDone === sampleCount) console.error(line);
+  };
+}

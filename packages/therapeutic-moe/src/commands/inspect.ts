@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { configFromHuggingFace, countParameters, kvValuesPerToken, type ModelConfig } from '@therapeutic-moe/model';
+import { defineCommand } from 'citty';
+import { readNumber } from './numbers.js';
+
+/** What `inspect --json` prints. */
+export interface Inspection {
+  readonly parameters: { readonly total: number; readonly trainable: number; readonly activePerToken: number };
+  readonly bytes: { readonly bfloat16: number; readonly float32: number };
+  readonly kvBytesPerToken: { readonly bfloat16: number };
+}
+
+/** Sizes of a model, from its config alone: nothing is loaded. */
+export function inspect(config: ModelConfig, lora?: { r: number; targetModules: readonly string[] }): Inspection {
+  const parameters = countParameters(config, lora);
+  return {
+    parameters,
+    bytes: { bfloat16: 2 * parameters.total, float32: 4 * parameters.total },
+    kvBytesPerToken: { bfloat16: 2 * kvValuesPerToken(config) },
+  };
+}
+
+/** Prints sizes computed from a config. */
+export const inspectCommand = defineCommand({
+  meta: { name: 'inspect', description: 'Print parameters, bytes and cache size of a model, from its config alone.' },
+  args: {
+    model: { type: 'string', description: 'checkpoint folder', valueHint: 'DIR' },
+    config: { type: 'string', description: 'a config.json', valueHint: 'FILE' },
+    'lora-r': { type: 'string', description: 'rank of an adapter to count' },
+    'lora-targets': { type: 'string', description: 'its linears', default: 'q_proj,k_proj,v_proj,o_proj' },
+    json: { type: 'boolean', description: 'print one JSON object' },
+  },
+  async run({ args }) {
+    if ((args.model === undefined) === (args.config === undefined))
+      throw new Error('name either --model DIR or --config FILE.');
+    const file = args.config ?? join(args.model!, 'config.json');
+    const lora = args['lora-r'] && {
+      r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
+      targetModules: args['lora-targets'].split(',').map((name) => name.trim()),
+    };
+    const result = inspect(configFromHuggingFace(await readJson(file), file), lora || undefined);
+    if (args.json) {
+      console.log(JSON.stringify(result));
+      return;
+    }
+    const { parameters, bytes, kvBytesPerToken } = result;
+    console.log(`parameters        ${parameters.total.toLocaleString('en')}`);
+    console.log(`trainable         ${parameters.trainable.toLocaleString('en')}`);
+    console.log(`active per token  ${parameters.activePerToken.toLocaleString('en')}`);
+    console.log(
+      `bytes             ${bytes.bfloat16.toLocaleString('en')} bfloat16, ${bytes.float32.toLocaleString('en')} float32`,
+    );
+    console.log(`cache per token   ${kvBytesPerToken.bfloat16.toLocaleString('en')} bytes bfloat16`);
+  },
+});
+
+async function readJson(file: string): Promise<Record<string, unknown>> {
+  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw new Error(`${file} cannot be read (${cause.code}).`, { cause });
+  });
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (cause) {
+    throw new Error(`${file} is not valid JSON.`, { cause });
+  }
+}

@@ -1,0 +1,34 @@
+import { randomBytes } from 'node:crypto';
+import { resolvePolicy } from '@therapeutic-moe/safety';
+import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
+import { type CachedReply, closeOnSignals, createApp, serve } from '@therapeutic-moe/server';
+import { defineCommand } from 'citty';
+import { chatDefaults } from './chat-defaults.js';
+import { loadFromOptions, modelOptions } from './model-options.js';
+import { readNumber } from './numbers.js';
+
+/** Serves a model over HTTP, with the chat page at `/`. */
+export const serveCommand = defineCommand({
+  meta: { name: 'serve', description: 'Serve a model: OpenAI-compatible API and a chat page.' },
+  args: {
+    ...modelOptions,
+    host: { type: 'string', description: 'address to listen on', default: process.env.HOST || '127.0.0.1' },
+    port: { type: 'string', description: 'port to listen on', default: process.env.PORT || '8787' },
+    region: { type: 'string', description: 'whose crisis resources are shown first' },
+    'cache-megabytes': { type: 'string', description: 'size of the response cache', default: '64' },
+  },
+  async run({ args }) {
+    const port = readNumber('port', args.port, { min: 0, max: 65_535, whole: true });
+    const megabytes = readNumber('cache-megabytes', args['cache-megabytes'], { min: 1, max: 65_536 });
+    const policy = resolvePolicy(args.region ? { region: args.region as never } : {});
+    const model = await loadFromOptions(args);
+    const cache = new ResponseCache<CachedReply>({
+      store: memoryStore({ maxBytes: megabytes * 2 ** 20 }),
+      secret: randomBytes(32), // a new key each start: nothing outlives the process anyway
+    });
+    const app = createApp({ models: [model], cache, policy, defaults: chatDefaults });
+    const running = await serve(app, { host: args.host, port });
+    closeOnSignals(running, () => model.dispose());
+    console.log(`therapeutic-moe: ${model.id} answers at ${running.url}`);
+  },
+});

@@ -1,0 +1,177 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { generateText, type TextSampling } from '@therapeutic-moe/generate';
+import { crossEntropy } from '@therapeutic-moe/kernels';
+import type { CausalLm } from '@therapeutic-moe/model';
+import { expertLoad } from '@therapeutic-moe/router';
+import {
+  type ChatEvent,
+  type ChatMessage,
+  type ChatModel,
+  type ChatOptions,
+  ContextLengthError,
+} from '@therapeutic-moe/server';
+import { CHAT_TEMPLATE, StreamDecoder, type Tokenizer } from '@therapeutic-moe/tokenizer';
+
+/** The target of a position that is not scored. */
+const UNCOUNTED = -100;
+
+/** How well a model predicts a text. */
+export interface TextScore {
+  /** Summed over the scored tokens. */
+  readonly nats: number;
+  readonly tokens: number;
+  /** UTF-8 bytes of what was scored. */
+  readonly bytes: number;
+}
+
+/** A model with its tokenizer: text in, text out. It answers as a `ChatModel` of the server, streams to a terminal, and scores texts. */
+export class LanguageModel implements ChatModel {
+  readonly template = CHAT_TEMPLATE;
+
+  /**
+   * @param id the name clients send as `model`. @param decoder owned from now on.
+   * @param revision identifies the weights, so that a cache never answers for other ones.
+   */
+  constructor(
+    readonly id: string,
+    readonly decoder: CausalLm,
+    readonly tokenizer: Tokenizer,
+    readonly revision: string,
+    readonly adapter?: string,
+  ) {}
+
+  get contextLength(): number {
+    return this.decoder.maxPositions;
+  }
+
+  /** Names of the experts: their domains where the model names them. */
+  get expertNames(): readonly string[] {
+    const { mixture } = this.decoder.config;
+    if (!mixture) return [];
+    return mixture.domains ?? Array.from({ length: mixture.numExperts }, (_, e) => `expert_${e}`);
+  }
+
+  /**
+   * Streams the reply to one message.
+   *
+   * @param prompt what the user says. @returns pieces of text.
+   */
+  async *stream(prompt: string, sampling: TextSampling = {}, signal?: AbortSignal): AsyncGenerator<string> {
+    yield* this.#generate([{ role: 'user', content: prompt }], sampling, signal);
+  }
+
+  /** Answers a conversation: pieces of text, then one `done` with usage and routing. */
+  async *chat(messages: ChatMessage[], options: ChatOptions, signal: AbortSignal): AsyncIterable<ChatEvent> {
+    const pieces = this.#generate(messages, options, signal);
+    for (let next = await pieces.next(); ; next = await pieces.next()) {
+      if (!next.done) {
+        yield { type: 'text', text: next.value };
+        continue;
+      }
+      const { finishReason, usage, expertCounts, promptExpertCounts } = next.value;
+      const visits = expertCounts.map((count, e) => count + promptExpertCounts[e]!);
+      yield { type: 'done', finishReason, usage, routing: this.#shares(visits) };
+      return;
+    }
+  }
+
+  /** Negative log-likelihood of a text, after an end-of-text token. */
+  async score(text: string): Promise<TextScore> {
+    const ids = this.#withStart(text);
+    const targets = ids.map((id, position) => (position > 0 ? id : UNCOUNTED));
+    return { nats: await this.#nats(ids, targets), tokens: ids.length - 1, bytes: byteLength(text) };
+  }
+
+  /** Negative log-likelihood of the assistant's turns in a conversation, each after everything said before it; the turn's end token counts too. */
+  async scoreReplies(messages: readonly ChatMessage[]): Promise<TextScore> {
+    const ids = this.tokenizer.encodeChat([...messages], { addGenerationPrompt: false });
+    const targets = ids.map(() => UNCOUNTED);
+    let bytes = 0;
+    for (const [turn, { role, content }] of messages.entries()) {
+      if (role !== 'assistant') continue;
+      const before = this.tokenizer.encodeChat(messages.slice(0, turn), { addGenerationPrompt: true }).length;
+      const after = this.tokenizer.encodeChat(messages.slice(0, turn + 1), { addGenerationPrompt: false });
+      const end =
+        this.tokenizer.eosTokenId === undefined ? after.length : after.lastIndexOf(this.tokenizer.eosTokenId) + 1;
+      for (let position = before; position < end; position++) targets[position] = ids[position]!;
+      bytes += byteLength(content);
+    }
+    const tokens = targets.filter((target) => target !== UNCOUNTED).length;
+    if (tokens === 0) throw new Error('model.scoreReplies: the conversation has no assistant turn to score.');
+    return { nats: await this.#nats(ids, targets), tokens, bytes };
+  }
+
+  /** Share of each expert in the choices that a text's tokens make, summed over layers. Texts beyond the context are cut. */
+  async routing(text: string): Promise<Record<string, number>> {
+    const ids = this.#withStart(text).slice(0, this.contextLength);
+    const load = tf.tidy(() => {
+      const { routings } = this.decoder.forward(tf.tensor2d([ids], [1, ids.length], 'int32'));
+      if (routings.length === 0) throw new Error('model.routing: this model has no experts.');
+      return tf.mul(tf.addN(routings.map((routing) => expertLoad(routing))), 1 / routings.length);
+    });
+    const shares = (await load.data()) as Float32Array;
+    load.dispose();
+    return this.#shares(shares);
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.decoder.dispose();
+  }
+
+  /**
+   * Summed nats of the counted targets. What is longer than the context is scored in windows that overlap by half, so that every later token has at least
+   * half a context before it.
+   */
+  async #nats(ids: readonly number[], targets: readonly number[]): Promise<number> {
+    let nats = 0;
+    for (const { start, end, counted } of scoringWindows(ids.length, this.contextLength)) {
+      const loss = tf.tidy(() => {
+        const input = tf.tensor2d([ids.slice(start, end - 1)], [1, end - 1 - start], 'int32');
+        const { logits } = this.decoder.forward(input);
+        const wanted = targets.slice(start + 1, end).map((id, i) => (start + 1 + i >= counted ? id : UNCOUNTED));
+        return tf.sum(crossEntropy(tf.reshape(logits, [-1, this.decoder.vocabSize]), tf.tensor1d(wanted, 'int32')));
+      });
+      nats += (await loss.data())[0]!;
+      loss.dispose();
+    }
+    return nats;
+  }
+
+  #generate(messages: ChatMessage[], sampling: TextSampling, signal?: AbortSignal) {
+    const prompt = this.tokenizer.encodeChat(messages, { addGenerationPrompt: true });
+    if (prompt.length >= this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
+    const { eosTokenId } = this.tokenizer;
+    const stopTokens = sampling.stopTokens ?? (eosTokenId === undefined ? [] : [eosTokenId]);
+    return generateText(this.decoder, new StreamDecoder(this.tokenizer), prompt, { ...sampling, stopTokens }, signal);
+  }
+
+  #withStart(text: string): number[] {
+    const start = this.tokenizer.bosTokenId ?? this.tokenizer.eosTokenId;
+    if (start === undefined)
+      throw new Error('model.score: the tokenizer has neither a bos nor an eos token to start a text with.');
+    const ids = this.tokenizer.encode(text);
+    if (ids.length === 0) throw new Error('model.score: the text is empty; there is nothing to score.');
+    return [start, ...ids];
+  }
+
+  #shares(visits: Float32Array): Record<string, number> {
+    const total = visits.reduce((sum, count) => sum + count, 0);
+    return Object.fromEntries(this.expertNames.map((name, e) => [name, visits[e]! / total]));
+  }
+}
+
+const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+
+/** Windows `[start, end)` over `length` tokens; in each, the targets from position `counted` on have not been scored before. */
+function scoringWindows(length: number, context: number): { start: number; end: number; counted: number }[] {
+  const span = context + 1; // inputs and the target of the last one
+  const step = Math.max(1, Math.floor(context / 2));
+  const windows = [{ start: 0, end: Math.min(length, span), counted: 1 }];
+  while (windows.at(-1)!.end < length) {
+    const { end } = windows.at(-1)!;
+    const next = Math.min(length, end + step);
+    windows.push({ start: Math.max(0, next - span), end: next, counted: end });
+  }
+  return windows;
+}

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
+import { modelDirectory } from '@therapeutic-moe/embedded-model';
+import { loadAdapter, loadModelDirectory } from '@therapeutic-moe/model';
+import { Tokenizer } from '@therapeutic-moe/tokenizer';
+import { LanguageModel } from './language-model.js';
+
+/** How a model is loaded. */
+export interface LoadModelOptions {
+  /** Default `auto`: the fastest backend that works here. */
+  readonly backend?: BackendChoice;
+  /** A folder with a PEFT adapter to put on the model; it is merged into the weights. */
+  readonly adapter?: string;
+  /** Receives the line that says which backend runs and why. */
+  readonly logger?: Logger;
+}
+
+/** The name under which the embedded model is served. */
+export const embeddedModelName = 'therapeutic-moe-demo';
+
+/**
+ * Loads a model and its tokenizer onto a backend.
+ *
+ * @param directory a checkpoint folder in Hugging Face's layout with a `tokenizer.json`; default the embedded demonstration model.
+ * @returns the model; the caller disposes it.
+ * @throws when the folder is not such a checkpoint, or the backend is not available.
+ */
+export async function loadModel(
+  directory: string = modelDirectory,
+  options: LoadModelOptions = {},
+): Promise<LanguageModel> {
+  await useBackend(options.backend ?? 'auto', { logger: options.logger });
+  const tokenizer = await Tokenizer.fromDirectory(directory);
+  const decoder = await loadModelDirectory(directory);
+  if (tokenizer.vocabSize > decoder.vocabSize) {
+    decoder.dispose();
+    throw new Error(
+      `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
+    );
+  }
+  if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
+  const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
+  const adapter = options.adapter && (await weightsRevision(options.adapter));
+  return new LanguageModel(id, decoder, tokenizer, await weightsRevision(directory), adapter);
+}
+
+/** A short hash over the weight files of a folder. */
+async function weightsRevision(directory: string): Promise<string> {
+  const hash = createHash('sha256');
+  const files = (await readdir(directory)).filter((name) => name.endsWith('.safetensors')).sort();
+  for (const file of files)
+    for await (const chunk of createReadStream(join(directory, file))) hash.update(chunk as Buffer);
+  return hash.digest('hex').slice(0, 16);
+}
