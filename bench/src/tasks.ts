@@ -1,0 +1,14 @@
+import { trainStepNaive } from './naive/train-step.js';
+import { decodeOurs } from './tasks/decode.js';
+import { presentBackends } from './tasks/present-backends.js';
+import { runProduct } from './tasks/product.js';
+import { trainStepOurs } from './tasks/train-step.js';
+
+/** Everything that a task process can be asked for, by name. */
+export const tasks: Readonly<Record<string, (input: never) => Promise<unknown>>> = {
+  'present-backends': presentBackends,
+  'train-step': trainStepOurs,
+  'train-step-naive': trainStepNaive,
+  product: runProduct,
+  decode: decodeOurs,
+};
