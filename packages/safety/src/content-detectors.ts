@@ -69,6 +69,21 @@ const harmPatterns: readonly ContentPattern[] = [
     0.8,
     `${HOW} {2} (make|cook|synthesise|synthesize|produce|manufacture) {2} (meth|methamphetamine|crack|heroin|fentanyl|lsd|mdma|ricin|sarin)`,
   ),
+  entry(
+    'violence-plan',
+    0.85,
+    `(best|easiest|quickest|fastest|good|safest|most effective) {2} (way|ways|method|methods|place|poison|weapon|time) {3} (kill|murder|poison|attack|rape|kidnap|torture|shoot|stab|hurt|assassinate) ${VICTIM}`,
+    `(help me|plan|planning|ideas for|advice on|tips for) {3} (kill|murder|killing|murdering|poison|poisoning|kidnap|kidnapping|assassinate|lynch|massacre|torture|torturing) {1} _`,
+    '(what|which) {1} (poison|poisons|weapon|weapons|gun) {5} (kill|murder|undetected|untraceable|without)',
+    `(plan|planning|carry out|commit) {2} (murder|massacre|terrorist attack|terror attack|mass shooting|school shooting|arson|kidnapping|genocide)`,
+  ),
+  entry(
+    'crime-instructions',
+    0.7,
+    `${HOW} {2} (steal|rob|shoplift|burgle|break into|forge|counterfeit|launder|smuggle|embezzle|scam|defraud|blackmail|extort|hack into|burn down|set fire to|vandalise|vandalize|bribe|dox|doxx) {1} _`,
+    `${HOW} {2} (get away with|avoid getting caught|not get caught|evade) {3} (stealing|robbing|fraud|police|tax|murder|crime|shoplifting|hit and run)`,
+    `(where|how) (can|do|could) i {2} (buy|get|find|sell) {3} (cocaine|heroin|meth|fentanyl|crack|lsd|mdma|ecstasy|illegal|stolen|fake (id|passport)|unregistered)`,
+  ),
 ];
 
 const biasPatterns: readonly ContentPattern[] = [

@@ -37,7 +37,8 @@ export function contextOf(sentence: string, start: number, end: number): MatchCo
 /** A negator among the last five words denies, unless "i" starts a new statement in between or the phrase keeps its meaning. */
 function isDenied(before: readonly string[]): boolean {
   const near = before.slice(-5);
-  const clauseStart = Math.max(...['i', 'but', 'because', 'so'].map((word) => near.lastIndexOf(word))) + 1;
+  const clauseStart =
+    Math.max(...['i', 'but', 'because', 'so', 'except', 'unless', 'until'].map((word) => near.lastIndexOf(word))) + 1;
   const clause = near.slice(clauseStart);
   if (!clause.some((word) => NEGATORS.has(word))) return false;
   return !KEEPS_MEANING.test(clause.join(' ')) && !UNSURE.test(before.join(' '));

@@ -1,7 +1,8 @@
 import { contextOf, type MatchContext } from './context.js';
 import type { ConversationMessage } from './conversation.js';
-import { type CrisisCategory, type CrisisPattern, crisisLexicon } from './crisis-lexicon.js';
+import { crisisLexicon } from './crisis-lexicon.js';
 import { blankIdioms } from './figurative.js';
+import type { CrisisCategory, CrisisPattern } from './lexicon/crisis-pattern.js';
 import { normaliseSentences } from './normalise.js';
 
 /** How serious the whole user side of a conversation reads. */

@@ -9,7 +9,7 @@ export {
   type CrisisThresholds,
   detectCrisis,
 } from './crisis.js';
-export type { CrisisCategory } from './crisis-lexicon.js';
+export type { CrisisCategory } from './lexicon/crisis-pattern.js';
 export {
   resolvePolicy,
   type SafetyAction,

@@ -7,7 +7,7 @@ export function phrase(source: string): RegExp {
     .trim()
     .replace(/\[([^\]]+)\] /g, '(?:(?:$1) )?')
     .replace(/ \[([^\]]+)\]/g, '(?: (?:$1))?')
-    .replace(/(?<![^ (|])_(?![^ )|])/g, '[^ ]+')
+    .replace(/(?<![^ (|?])_(?![^ )|])/g, '[^ ]+')
     .replace(/\{(\d+)\} /g, '(?:(?!(?:not|never|no(?! one)) )[^ ]+ ){0,$1}')
     .replace(/\((?!\?)/g, '(?:');
   return new RegExp(`(?<![^ ])(?:${body})(?![^ ])`, 'g');
