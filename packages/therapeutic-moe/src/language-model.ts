@@ -63,15 +63,14 @@ export class LanguageModel implements ChatModel {
   /** Answers a conversation: pieces of text, then one `done` with usage and routing. */
   async *chat(messages: ChatMessage[], options: ChatOptions, signal: AbortSignal): AsyncIterable<ChatEvent> {
     const pieces = this.#generate(messages, options, signal);
-    for (let next = await pieces.next(); ; next = await pieces.next()) {
-      if (!next.done) {
-        yield { type: 'text', text: next.value };
-        continue;
-      }
+    try {
+      let next = await pieces.next();
+      for (; !next.done; next = await pieces.next()) yield { type: 'text', text: next.value };
       const { finishReason, usage, expertCounts, promptExpertCounts } = next.value;
       const visits = expertCounts.map((count, e) => count + promptExpertCounts[e]!);
       yield { type: 'done', finishReason, usage, routing: this.#shares(visits) };
-      return;
+    } finally {
+      await pieces.return(undefined as never); // a caller who stops reading must free the session too
     }
   }
 

@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { runCommand } from 'citty';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { refuseUnknownOptions } from '../refuse-unknown-options.js';
+import { inspectCommand } from './inspect.js';
+import { logitsCommand } from './logits.js';
+
+const fixture = fileURLToPath(new URL('../../../model/test/fixtures/mixtral-4x-top2/', import.meta.url));
+const expected = JSON.parse(readFileSync(`${fixture}expected.json`, 'utf8'));
+
+/** Runs a command as the command line does and returns what it prints on standard output. */
+async function run(command: typeof logitsCommand | typeof inspectCommand, ...rawArgs: string[]): Promise<string> {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+  await runCommand(command as never, { rawArgs });
+  return log.mock.calls.map((call) => call.join(' ')).join('\n');
+}
+
+afterEach(() => vi.restoreAllMocks());
+
+describe('logits', () => {
+  it("prints the reference's logits, argmaxes and greedy tokens, with and without the adapter", async () => {
+    for (const [want, adapter] of [
+      [expected, []],
+      [expected.adapter, ['--adapter', `${fixture}adapter`]],
+    ] as const) {
+      const out = JSON.parse(
+        await run(
+          logitsCommand,
+          '--model',
+          fixture,
+          '--ids',
+          expected.ids.join(),
+          '--greedy',
+          '8',
+          '--backend',
+          'wasm',
+          '--json',
+          ...adapter,
+        ),
+      );
+      expect(out.backend).toBe('wasm');
+      expect(out.allArgmax).toEqual(want.all_argmax);
+      expect(out.greedy).toEqual(want.greedy);
+      const worst = Math.max(...out.logits.map((x: number, i: number) => Math.abs(x - want.logits[i])));
+      expect(worst).toBeLessThan(1e-4);
+      vi.restoreAllMocks();
+    }
+  });
+
+  it('refuses ids outside the vocabulary and malformed ids', async () => {
+    await expect(run(logitsCommand, '--model', fixture, '--ids', '5,97', '--backend', 'wasm')).rejects.toThrow(
+      '97 is outside the model',
+    );
+    await expect(run(logitsCommand, '--model', fixture, '--ids', '5,six', '--backend', 'wasm')).rejects.toThrow(
+      "--ids must be a whole number from 0 to 2147483647, got 'six'",
+    );
+  });
+});
+
+describe('inspect', () => {
+  it('counts from the config alone', async () => {
+    const out = JSON.parse(await run(inspectCommand, '--config', `${fixture}config.json`, '--lora-r', '4', '--json'));
+    const {
+      hidden_size: d,
+      head_dim: h,
+      num_local_experts: e,
+      intermediate_size: f,
+      vocab_size: v,
+    } = JSON.parse(readFileSync(`${fixture}config.json`, 'utf8'));
+    const layer = d * 4 * h + 2 * d * 2 * h + 4 * h * d + d * e + 3 * d * f * e + 2 * d;
+    expect(out.parameters.total).toBe(2 * v * d + d + 2 * layer);
+    expect(out.parameters.trainable).toBe(2 * 4 * (d + 4 * h + 2 * (d + 2 * h) + 4 * h + d));
+    expect(out.bytes).toEqual({ bfloat16: 2 * out.parameters.total, float32: 4 * out.parameters.total });
+    expect(out.kvBytesPerToken.bfloat16).toBe(2 * 2 * 2 * 2 * h);
+  });
+
+  it('asks for exactly one of model and config', async () => {
+    await expect(run(inspectCommand, '--json')).rejects.toThrow('either --model DIR or --config FILE');
+    await expect(run(inspectCommand, '--config', 'nowhere.json')).rejects.toThrow(
+      'nowhere.json cannot be read (ENOENT)',
+    );
+  });
+});
+
+describe('refuseUnknownOptions', () => {
+  it('names a misspelt option and the known ones', () => {
+    expect(() => refuseUnknownOptions('logits', ['--model', 'x', '--gredy=3'], { model: {}, greedy: {} })).toThrow(
+      'unknown option --gredy; logits knows --model, --greedy.',
+    );
+    expect(() => refuseUnknownOptions('logits', ['--model=x', '--', '--anything'], { model: {} })).not.toThrow();
+  });
+});

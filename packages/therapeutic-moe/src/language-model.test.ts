@@ -1,0 +1,112 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { CausalLm, presets } from '@therapeutic-moe/model';
+import { ContextLengthError } from '@therapeutic-moe/server';
+import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
+import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, Tokenizer, trainBpe } from '@therapeutic-moe/tokenizer';
+import { expect, it } from 'vitest';
+import { LanguageModel } from './language-model.js';
+
+/** float32 sums over a few hundred tokens in another order. */
+const NATS = 1e-3;
+
+const corpus = [
+  'sleep comes when the mind is quiet',
+  'a walk in the morning helps the mind',
+  'talk to a friend when worry comes',
+];
+
+function tinyModel(maxPositionEmbeddings = 32): LanguageModel {
+  const json = trainBpe(corpus, { vocabSize: 300, specialTokens: CHAT_SPECIAL_TOKENS });
+  const tokenizer = Tokenizer.fromJson(json, chatTokenizerConfig(maxPositionEmbeddings));
+  const config = presets.therapeutic({
+    vocabSize: tokenizer.vocabSize,
+    hiddenSize: 12,
+    intermediateSize: 14,
+    numHiddenLayers: 2,
+    numAttentionHeads: 2,
+    numKeyValueHeads: 1,
+    headDim: 6,
+    maxPositionEmbeddings,
+    initializerRange: 0.3,
+  });
+  return new LanguageModel('tiny', CausalLm.create(config, 7), tokenizer, 'r1');
+}
+
+const options = { temperature: 0.8, topP: 1, maxTokens: 5, seed: 7, stop: [] };
+const ask = (content: string) => [{ role: 'user' as const, content }];
+
+describeOnBackends('LanguageModel', () => {
+  it('answers the same for the same seed, with usage and shares that sum to 1', async () => {
+    const model = tinyModel();
+    const answer = async () => {
+      const events = [];
+      for await (const event of model.chat(ask('sleep'), options, new AbortController().signal)) events.push(event);
+      return events;
+    };
+    const [first, second] = [await answer(), await answer()];
+    expect(second).toEqual(first);
+    const done = first.at(-1)!;
+    if (done.type !== 'done') throw new Error('no done event');
+    expect(Object.keys(done.routing)).toEqual(['psychology', 'mental_health', 'bias_detection', 'general_therapeutic']);
+    expect(Object.values(done.routing).reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+    expect(done.usage.completionTokens).toBeLessThanOrEqual(5);
+    model.dispose();
+  });
+
+  it('keeps numTensors constant over requests, aborted requests and requests given up', async () => {
+    const model = tinyModel();
+    const request = async (stopAfter: 'end' | 'abort' | 'return') => {
+      const controller = new AbortController();
+      try {
+        for await (const _ of model.chat(ask('quiet mind'), { ...options, maxTokens: 8 }, controller.signal)) {
+          if (stopAfter === 'abort') controller.abort();
+          if (stopAfter === 'return') break;
+        }
+      } catch (error) {
+        expect(controller.signal.aborted, String(error)).toBe(true);
+      }
+    };
+    await request('end');
+    const before = tf.memory().numTensors;
+    for (const way of ['end', 'abort', 'return', 'abort', 'end'] as const) await request(way);
+    await model.score('a walk helps');
+    await model.routing('a walk helps');
+    expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  it('scores a text that fits as one pass does, and every token of a text that does not', async () => {
+    const [short, long] = [tinyModel(32), tinyModel(512)];
+    const text = 'talk to a friend when worry comes';
+    const [a, b] = [await short.score(text), await long.score(text)];
+    await expectClose([a.nats], [b.nats], NATS);
+    expect(a).toMatchObject({ tokens: b.tokens, bytes: text.length });
+    const many = corpus.join(' ').repeat(3);
+    const windows = await short.score(many);
+    expect(windows.tokens).toBe(short.tokenizer.encode(many).length);
+    expect(windows.nats / windows.tokens).toBeGreaterThan(1);
+    short.dispose();
+    long.dispose();
+  });
+
+  it('scores replies only: the question changes the prediction, not what is counted', async () => {
+    const model = tinyModel(128);
+    const turn = (question: string) => [...ask(question), { role: 'assistant' as const, content: 'talk to a friend' }];
+    const [a, b] = [
+      await model.scoreReplies(turn('sleep')),
+      await model.scoreReplies(turn('a long walk in the morning')),
+    ];
+    expect(a.tokens).toBe(b.tokens);
+    expect(a.tokens).toBe(model.tokenizer.encode('talk to a friend').length + 1);
+    expect(a.nats).not.toBeCloseTo(b.nats, 4);
+    await expect(model.scoreReplies(ask('only a question'))).rejects.toThrow('no assistant turn');
+    model.dispose();
+  });
+
+  it('refuses a conversation that leaves no room for a reply', async () => {
+    const model = tinyModel(16);
+    const events = model.chat(ask(corpus.join(' ')), options, new AbortController().signal);
+    await expect(events[Symbol.asyncIterator]().next()).rejects.toThrow(ContextLengthError);
+    model.dispose();
+  });
+});
