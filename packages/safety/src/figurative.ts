@@ -95,6 +95,10 @@ const idioms: readonly RegExp[] = [
   '(hurt|injured|injures|hurts) (himself|herself|themselves) (in|at|during|before|after) {2} (warm up|race|final|finals|training|match|game|practice|stairs|play|playground|park|gym|accident|fall)',
   '(kiss|kissed|said|wave|waved) {3} goodbye (at|to) (the|my) (airport|station|school|colleagues|teacher|guests|door|gate)',
   '(plan|planning|think|thinking) {3} (funeral|wedding) (for|of) my',
+  '(jump|jumping|jumped) (off|from|out of) {2} (diving|springboard|trampoline|sofa|couch|plane|bed|boat|swing|horse|bus|train at|bike|pier|bath)',
+  '(the villain|the hero|the actor|stuntman|cat|parkour) {2} (jumps|jumped|jump|falls|fell) (off|from)',
+  '(stop|stopped|stopping) (breathing through|being around (him|her|them|people))',
+  'beaten (at|by) {2} (chess|tennis|game|football|team|rivals|opponents|score)|was beaten (at|to|in)',
 ].map(phrase);
 
 /** Blanks idioms in a normalised sentence; the blank keeps words apart and matches no pattern. */

@@ -121,5 +121,8 @@ export const despair: readonly CrisisPattern[] = [
     `(as if|like) i {1} (did not|had never) (exist|existed|been here)`,
     'would (anyone|anybody|you|they|someone) {2} (notice|miss|care|cry|mourn|remember) {3} (me|if i|gone)',
     '(relief|blessing|gift|favour|favor) (for|to) {2} (everyone|family|them|world|kids|parents|wife|husband)',
+    '(no one|who|not anyone|no person) would {3} if i {2} (dropped|was|were|died|disappeared|vanished|left|went|stopped|fell|ended|never|did not|was not|am|jumped|got hit)',
+    '(free|rid|relieved) of me',
+    '(stop|stopped|stopping) (hurting|burdening|disappointing|ruining|poisoning) {3} by (being|existing|living)',
   ),
 ];

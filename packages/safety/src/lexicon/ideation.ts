@@ -169,6 +169,8 @@ export const ideation: readonly CrisisPattern[] = [
     '(wish|should|could) {3} (had been|have been|was|were|be) me (who|that|instead) {1} (died|dead|passed|killed)',
     '(be|join|reunited|reunite|together|lie) {1} with (my|him|her|them) [dead|late] {3} (in heaven|who died|who passed|in death|in the ground|on the other side)',
     'with my (dead|late|deceased) _',
+    '(go|be|follow|join) {1} where {4} (is|are|went) (now|buried|resting)?',
+    '(go|follow) (after|to) (him|her|them) {3} (died|dead|passed|heaven|grave)',
   ),
   entry(
     'death-on-mind',
@@ -199,6 +201,9 @@ export const ideation: readonly CrisisPattern[] = [
     '(stopped|stop|no longer|no point) {1} (making|make|having) {1} plans {5} (future|because|any more|after|later)',
     '(can not|could not|not|will not) {1} promise {4} (be here|be alive|be around|be safe|stay safe|stay alive|not to|still be)',
     'might as well {1} (die|be dead|end it|disappear|not exist|kill|jump|not be here|be gone)',
+    'not {1} be here (by then|by that time|to see|at the end|for that|for the|any more|when (it|they|you|she|he|that))',
+    '(running|run|ran) out of (reasons|time to live|will|strength to (live|go on|fight))',
+    '(get|getting|make it|making it) through {1} (night|another night|another day|one more day|tonight)',
   ),
   entry(
     'only-reason-alive',
@@ -243,6 +248,11 @@ export const ideation: readonly CrisisPattern[] = [
     '(mistake|error|accident) that should {2} (corrected|erased|undone|never have|not have|fixed|removed)',
     'everyone {4} at my (grave|funeral)',
     '(time|ready) {1} (for me )?to (go|leave) (now|for good|forever|home to god|and never|it all behind)?$',
+    '(switch|turn|shut|unplug|erase|delete|put|end) me (off|down|out of|to sleep|forever)',
+    '(switch|switched|turn|turned|shut) {1} off (forever|for good|permanently|my (life|body|existence))',
+    '(drop|dropped|fall|fell) off {1} (map|earth|planet|face of)',
+    'why i {1} (had to go|had to leave|had to do|did it|did this|am gone|left them|left you)',
+    'my (story|book|journey|chapter|time|life|road|path) {2} (ended|is over|has ended|is finished|is done|ends|is up|already over|come to an end|over)',
   ),
   entry(
     'death-and-wish',
@@ -268,5 +278,15 @@ export const ideation: readonly CrisisPattern[] = [
     '(stop|stopped|no longer|do not|never|not) {1} (look|looking|care|check|bother|checking) {4} (cross|crossing) {2} (street|road|traffic)',
     '(courage|brave enough|guts|nerve|bravery|strength|too cowardly|too much of a coward|too scared|coward) {2} (do it|go through|end it|die|jump|kill|pull the|act on it)',
     '(get|find|have|had|got|lack) the (courage|guts|nerve)$',
+  ),
+  entry(
+    'against-existing',
+    'ideation',
+    0.45,
+    '(tired|sick|hate|hated|wish|wished|relief|relieved|kinder|better|easier|stop|stopped|stopping|can not imagine|not imagine|can not see|reason|reasons|no place|not a place|not belong|not fit|exhausted|regret|deserve|unbearable|too hard|never asked|no point|give up|giving up|gave up|too much|forced|punishment|worthless|pointless|torture|hell|agony|no right|undeserving|unfit|fed up|cursed|ashamed) {6} (being alive|alive|be alive|in this world|this world|this planet|this earth|existing|existence|exist|being here|be here|being around|be around|breathing|my existence|living$|to be$|to not be$|not being$)',
+    '(being alive|alive|be alive|in this world|this world|this planet|this earth|existing|existence|exist|being here|be here|being around|be around|breathing|my existence|living$|to be$|to not be$|not being$) {4} (pointless|unbearable|torture|too much|a mistake|hurts|exhausting|exhausts me|meaningless|worthless|a punishment|too hard|hell|agony|hopeless)',
+    'not {2} place for me (on|in|anywhere)',
+    '(relief|easier|better|nice|peaceful|beautiful) {3} (to|if i) {2} not (be|exist|wake|live|breathe|be here)',
+    'to simply not (be|exist)',
   ),
 ];

@@ -49,6 +49,8 @@ export const means: readonly CrisisPattern[] = [
     '(rope|cord|belt) {6} (neck|beam|tree|ceiling|door|ready|hang|waiting)',
     '(have|got|bought|buy|tied|tie|tying|found) {2} rope',
     '(keep|keeping|hid|hide|hiding|hidden|store) {2} (rope|noose|gun|blade|pills|knife|razor|tablets) {3} (under|in|by|next|beside|just in case|close)',
+    '(tie|tied|tying) {2} (sheet|sheets|belt|scarf|cord|cable|shoelaces|cable|towel) {4} (door|neck|beam|ceiling|pipe|rail|hook|around)',
+    '(belt|sheet|scarf|cord|cable) {3} (my|around) {1} neck',
   ),
   entry(
     'height-or-tracks',
@@ -63,6 +65,11 @@ export const means: readonly CrisisPattern[] = [
     '(platform|edge|tracks|train|ledge|bridge|roof|overpass|cliff) {9} (step|stepping|falling|fall|jump|jumping|forward|lean|leaning|stood there|letting go|let go|tempted|calling|calls)',
     '(imagine|imagining|thought|think|thinking|picture|picturing|urge|dream) {3} (jumping|stepping|falling|throwing myself|walking) {2} (in front|off|from|out|into traffic|under)',
     '(walk|walking|swim|swimming|wade) (into|out into|out to) {1} (sea|ocean|traffic|lake|river) {4} (never|not|come back|forever|until|and)',
+    '(want|plan|planned|planning|going|think|thinking|thought|thoughts|about|ready|wanted|tempted|imagine|urge) {2} (jump|jumping) (off|from|out of|in front of)',
+    '(balcony|bridge|roof|window|tracks|cliff|river|train|pills|knife|knives|gun|rope|razor|overpass) {4} (on my mind|in my head|calling|calls|tempting|tempts|keeps looking|whispers|invites)',
+    '(thinking|think|look|looking|stare|staring|thoughts) {2} (about|at|of) {1} (my|the) (balcony|bridge|roof|river|tracks|cliff|pills|razor|rope|knives|gun|blades)',
+    'garage {4} engine (running|on)',
+    'engine (running|on) {4} garage',
   ),
   entry(
     'method-question',

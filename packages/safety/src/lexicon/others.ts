@@ -55,6 +55,8 @@ export const others: readonly CrisisPattern[] = [
     '(bruises|black eye|broken ribs) {4} (he|she|him|her|dad|mum|mom|husband|boyfriend|from)',
     '(hits|hit|beats|beat|slaps|punches|kicks|hurts|chokes) (me|us) (when|again|every|if|with|because|until|sometimes|almost|so|last|in front)',
     '(strangled|choked|raped|molested|stabbed|strangles|chokes|rapes|molests) (me|us)',
+    `${PERSON} {2} (choked|chokes|beats|beat|hit|hits|stabbed|punched|strangled|threatened|attacked|raped) (my|our|the) {1} (mum|mom|mother|sister|brother|baby|child|kids|children|dad|father|son|daughter)`,
+    '(i was|i have been|i got|been|was|being|getting) {1} (assaulted|raped|molested|groped|trafficked|beaten|strangled|abused|drugged) [by|when|at|last|yesterday|again]',
   ),
   entry(
     'fear-of-someone',

@@ -142,6 +142,8 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     'kissed {4} goodbye',
     '(message|letter|letters|note|video|videos) for {4} (family|kids|children|wife|husband|mum|mom|dad|daughter|son|birthdays) {5} (in case|after|when i|once i|if i|for when)',
     '(not|no) {3} (bother|bothering|need|renew|renewing|point|use) {2} (renew|renewing|book|booking|planning|buying|passport) {6} (where i am|not be|going|gone|for me)',
+    '(sold|cleaned|packed|cleared|emptied) {7} (afterwards|when i am gone|after i am|so that no one|trouble with my things|nothing to sort)',
+    '(understand|forgive|know) {3} why i {2} (had|did|have to|left|am)',
   ),
   entry(
     'unfound',

@@ -27,6 +27,9 @@ export const selfHarm: readonly CrisisPattern[] = [
     '(so hard|so deep) {2} (it|that it|i|they) (bled|bleed|bleeds|bruised)',
     '(bash|bashed|bashing|bang|banging|banged|slam|slamming|slammed) my (head|fist|fists|face|hand|hands|arm) {1} (against|on|into|in) {2} (wall|floor|door|desk|table)',
     '(hitting|punching|slapping) (my (own )?(head|face|legs|stomach)|the wall until)',
+    '(cut|cuts|cutting) {1} (too deep|so deep|deeper|deep this time)',
+    'not stop {1} bleeding',
+    '(keeps|still|keep) bleeding',
   ),
   entry(
     'cutting',

@@ -9,7 +9,8 @@ export const ANY_MORE = '(any more|any longer|much longer)';
 export const DRUGS =
   '(pills|tablets|meds|medication|medicine|painkillers|sleeping pills|paracetamol|ibuprofen|tylenol|antidepressants|sedatives)';
 export const GUN = '(gun|shotgun|rifle|pistol|revolver|handgun|firearm)';
-export const HEIGHT = '(bridge|roof|rooftop|building|cliff|balcony|window|ledge|overpass|tower)';
+export const HEIGHT =
+  '(bridge|roof|rooftop|building|cliff|balcony|window|ledge|parking garage|car park|multi storey|terrace|viaduct|dam|crane|stairwell|scaffolding|overpass|tower)';
 export const TRACKS =
   '(train|trains|tracks|train tracks|railway|bus|truck|lorry|car|cars|traffic|platform|motorway|highway)';
 export const PERSON =
