@@ -34,7 +34,7 @@ export function crossEntropyReference(logits: tf.Tensor2D, targets: tf.Tensor1D)
     // Clamped first, since tfjs-wasm's oneHot writes outside its output for a negative index; cast after, since its
     // float32 form writes integer bits.
     const clamped = tf.cast(tf.relu(tf.cast(targets, 'float32')), 'int32');
-    const hot = tf.cast(tf.oneHot(clamped, vocab), 'float32');
+    const hot = vocab === 1 ? tf.onesLike(logits) : tf.cast(tf.oneHot(clamped, vocab), 'float32'); // oneHot wants two
     return tf.neg(tf.mul(tf.sum(tf.mul(tf.logSoftmax(logits), hot), 1), counted)) as tf.Tensor1D;
   });
 }

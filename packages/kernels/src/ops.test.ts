@@ -76,7 +76,7 @@ function naiveMatMul(
   return out;
 }
 
-describeOnBackends('matMul', () => {
+describeOnBackends('matMul', (backend) => {
   const sizes = [
     [1, 7, 11],
     [3, 5, 2],
@@ -124,6 +124,18 @@ describeOnBackends('matMul', () => {
     const spread = tf.tidy(() => tf.matMul(tf.tile(outer, [1, 3, 1, 1]), tf.tile(inner, [2, 1, 1, 1])));
     await expectClose(crossed, spread, SUM);
     tf.dispose([a, b, whole, shared, tall, tiled, outer, inner, crossed, spread]);
+  });
+
+  it('leaves nothing behind, views of single matrices included', async () => {
+    const [a, b] = [random(1, 5, 7), random(1, 7, 3)];
+    await expectNoLeak(() => matMul(a, b));
+    tf.dispose([a, b]);
+  });
+
+  it.runIf(backend === 'wasm')('refuses integers, whose bits it would read as floats', () => {
+    const a = tf.ones([2, 2], 'int32');
+    expect(() => matMul(a, a)).toThrow('must be float32 on wasm, got int32 and int32');
+    a.dispose();
   });
 
   it('has a gradient for each of its shapes', async () => {
@@ -349,7 +361,7 @@ describeOnBackends('flashAttention', () => {
   });
 });
 
-describeOnBackends('crossEntropy', () => {
+describeOnBackends('crossEntropy', (backend) => {
   it('equals its plain form in value and gradient, uncounted rows included', async () => {
     const targets = tf.tensor1d([3, -100, 0, 12], 'int32');
     await expectSame(
@@ -358,6 +370,26 @@ describeOnBackends('crossEntropy', () => {
       [tf.tidy(() => tf.mul(random(4, 13), 5))],
     );
     targets.dispose();
+  });
+
+  it('is 0 where there is one thing to predict', async () => {
+    const [logits, targets] = [tf.tensor2d([[3], [-5]]), tf.tensor1d([0, -100], 'int32')];
+    const losses = crossEntropy(logits, targets);
+    await expectClose(losses, [0, 0], 1e-6);
+    tf.dispose([logits, targets, losses]);
+  });
+
+  it('refuses targets of another number or type', () => {
+    const [logits, few, floats] = [tf.ones<tf.Rank.R2>([3, 5]), tf.tensor1d([1, 2], 'int32'), tf.tensor1d([1, 2, 3])];
+    expect(() => crossEntropy(logits, few)).toThrow('targets must be int32 [3] for logits [3,5], got int32 [2]');
+    expect(() => crossEntropy(logits, floats)).toThrow('got float32 [3]');
+    tf.dispose([logits, few, floats]);
+  });
+
+  it.runIf(backend === 'wasm')('refuses a target outside the vocabulary, which would index other memory', () => {
+    const [logits, targets] = [tf.ones<tf.Rank.R2>([2, 5]), tf.tensor1d([4, 5], 'int32')];
+    expect(() => crossEntropy(logits, targets)).toThrow('target 5 at row 1 is outside the vocabulary of 5');
+    tf.dispose([logits, targets]);
   });
 });
 

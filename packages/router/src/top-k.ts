@@ -10,7 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 export function topKIndices(scores: tf.Tensor2D, k: number): tf.Tensor2D {
   return tf.customGrad((x) => ({
     value: tf.tidy(() => tf.topk(x as tf.Tensor2D, k).indices),
-    gradFunc: () => tf.zerosLike(x as tf.Tensor2D),
+    gradFunc: () => tf.zeros(scores.shape), // not zerosLike: the scores may be gone by then
   }))(scores) as tf.Tensor2D;
 }
 
@@ -35,5 +35,6 @@ export function takeChosen(values: tf.Tensor2D, indices: tf.Tensor2D): tf.Tensor
  * @returns `[...indices.shape, depth]` float32. Caller disposes.
  */
 export function oneHotFloat(indices: tf.Tensor, depth: number): tf.Tensor {
+  if (depth === 1) return tf.ones([...indices.shape, 1]); // tf.oneHot wants two
   return tf.tidy(() => tf.mul(tf.cast(tf.oneHot(indices, depth), 'float32'), 1));
 }

@@ -1,0 +1,166 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { Linear } from '@therapeutic-moe/nn';
+import { type Routing, TopKRouter } from '@therapeutic-moe/router';
+import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { expect, it } from 'vitest';
+import { applyExperts, defaultDispatch, SwiGluExperts } from './index.js';
+
+const TOKENS = 11;
+const HIDDEN = 5;
+const INTERMEDIATE = 3;
+/** float32 sums of a few products in another order. */
+const SUM = 2e-5;
+
+const createExperts = (experts: number) =>
+  SwiGluExperts.create(
+    { experts, hidden: HIDDEN, intermediate: INTERMEDIATE },
+    { deviation: 1, downDeviation: 0.7, seed: 3 },
+  );
+
+const tokens = (count = TOKENS) => tf.randomNormal<tf.Rank.R2>([count, HIDDEN], 0, 1, 'float32', 5);
+
+/** Routing by a random gate; `idle` is an expert that no token chooses. */
+function routeTo(hidden: tf.Tensor2D, experts: number, k: number, idle?: number): Routing {
+  const gate = Linear.create(HIDDEN, experts, { deviation: 1, bias: true, seed: 7 });
+  const bias = Array.from({ length: experts }, (_, e) => (e === idle ? -100 : 0));
+  tf.tidy(() => gate.bias!.assign(tf.tensor1d(bias)));
+  const router = new TopKRouter(gate, {
+    numExperts: experts,
+    numExpertsPerTok: k,
+    softmaxOrder: 'before-top-k',
+    normTopkProb: true,
+  });
+  const routing = router.route(hidden);
+  router.dispose();
+  return routing;
+}
+
+describeOnBackends('applyExperts', (backend) => {
+  // WebGPU cannot read the choices at once: there the dense form is the only one.
+  const canSort = it.skipIf(backend === 'webgpu');
+
+  for (const { experts, k, idle } of [
+    { experts: 5, k: 2, idle: 3 },
+    { experts: 5, k: 1, idle: 0 },
+    { experts: 3, k: 3 },
+  ]) {
+    canSort(
+      `sorted equals dense in value and all gradients: ${k} of ${experts}${idle === undefined ? '' : ', one idle'}`,
+      async () => {
+        const [layer, hidden] = [createExperts(experts), tokens()];
+        const routing = routeTo(hidden, experts, k, idle);
+        const direction = tf.randomNormal<tf.Rank.R2>([TOKENS, HIDDEN], 0, 1, 'float32', 11);
+        const results = (['sorted', 'dense'] as const).map((dispatch) => {
+          const apply = (x: tf.Tensor, weights: tf.Tensor) =>
+            applyExperts(x as tf.Tensor2D, { ...routing, weights: weights as tf.Tensor2D }, layer, dispatch);
+          const loss = (x: tf.Tensor, weights: tf.Tensor) => tf.sum(tf.mul(apply(x, weights), direction)) as tf.Scalar;
+          return tf.tidy(() => {
+            const output = apply(hidden, routing.weights);
+            const [ofHidden, ofWeights] = tf.grads((x, w) => loss(x!, w!))([hidden, routing.weights]);
+            const { grads } = tf.variableGrads(() => loss(hidden, routing.weights));
+            return [output, ofHidden!, ofWeights!, ...[...layer.parameters().values()].map(({ name }) => grads[name]!)];
+          });
+        });
+        for (const i of [0, 1, 2, 3, 4]) await expectClose(results[0]![i]!, results[1]![i]!, SUM);
+        if (idle !== undefined) {
+          const shareOfIdle = tf.tidy(() => tf.sum(tf.abs(tf.slice(results[0]![3]!, [idle, 0, 0], [1, -1, -1]))));
+          expect((await shareOfIdle.data())[0]).toBe(0);
+          shareOfIdle.dispose();
+        }
+        tf.dispose([hidden, routing, direction, results]);
+        layer.dispose();
+      },
+    );
+  }
+
+  it('agrees with central differences in hidden states and weights', async () => {
+    const [layer, hidden] = [createExperts(3), tokens(2)];
+    const routing = routeTo(hidden, 3, 2);
+    await expectGradient(
+      (x, w) => applyExperts(x as tf.Tensor2D, { ...routing, weights: w as tf.Tensor2D }, layer),
+      [hidden, routing.weights],
+    );
+    tf.dispose([hidden, routing]);
+    layer.dispose();
+  });
+
+  it('with one expert is a plain gated MLP', async () => {
+    const [layer, hidden] = [createExperts(1), tokens()];
+    const routing = routeTo(hidden, 1, 1);
+    const mixed = applyExperts(hidden, routing, layer);
+    const plain = tf.tidy(() => {
+      const matrix = (t: tf.Variable) => tf.reshape(t, t.shape.slice(1) as [number, number]);
+      const [gate, up] = tf.split(tf.matMul(hidden, matrix(layer.gateUp.weight)), 2, 1) as [tf.Tensor2D, tf.Tensor2D];
+      return tf.matMul(tf.mul(tf.mul(gate, tf.sigmoid(gate)), up), matrix(layer.down.weight));
+    });
+    await expectClose(mixed, plain, SUM);
+    tf.dispose([hidden, routing, mixed, plain]);
+    layer.dispose();
+  });
+
+  it('gives permuted outputs for permuted tokens', async () => {
+    const [layer, hidden] = [createExperts(5), tokens()];
+    const order = tf.tensor1d([3, 10, 0, 7, 1, 9, 2, 8, 6, 4, 5], 'int32');
+    const shuffled = tf.gather(hidden, order);
+    const routings = [routeTo(hidden, 5, 2), routeTo(shuffled, 5, 2)];
+    const [first, second] = [applyExperts(hidden, routings[0]!, layer), applyExperts(shuffled, routings[1]!, layer)];
+    const firstShuffled = tf.gather(first, order);
+    await expectClose(second, firstShuffled, SUM);
+    tf.dispose([hidden, order, shuffled, routings, first, second, firstShuffled]);
+    layer.dispose();
+  });
+
+  canSort('computes only tokens * k rows when sorted, and all rows of every expert when dense', () => {
+    const [layer, hidden] = [createExperts(7), tokens()];
+    const routing = routeTo(hidden, 7, 2);
+    const rows = { sorted: 0, dense: 0 };
+    const [grouped, plain] = [layer.down.applyGrouped.bind(layer.down), layer.down.applyExpert.bind(layer.down)];
+    layer.down.applyGrouped = (x, offsets) => {
+      rows.sorted += x.shape[0];
+      return grouped(x, offsets);
+    };
+    layer.down.applyExpert = (x, expert) => {
+      rows.dense += x.shape[0];
+      return plain(x, expert);
+    };
+    const outputs = (['sorted', 'dense'] as const).map((dispatch) => applyExperts(hidden, routing, layer, dispatch));
+    expect(rows).toEqual({ sorted: TOKENS * 2, dense: TOKENS * 7 });
+    tf.dispose([hidden, routing, outputs]);
+    layer.dispose();
+  });
+
+  canSort('refuses a NaN in the gates', () => {
+    const [layer, hidden] = [
+      createExperts(3),
+      tf.tensor2d([
+        [1, 2, 3, 4, 5],
+        [1, Number.NaN, 3, 4, 5],
+      ]),
+    ];
+    const routing = routeTo(hidden, 3, 2);
+    expect(() => applyExperts(hidden, routing, layer)).toThrow('a routing weight of token 1 is NaN');
+    tf.dispose([hidden, routing]);
+    layer.dispose();
+  });
+
+  it('refuses routing of other tokens or other experts', () => {
+    const [layer, hidden, others] = [createExperts(3), tokens(), tokens(7)];
+    const [short, wide] = [routeTo(others, 3, 2), routeTo(hidden, 5, 2)];
+    expect(() => applyExperts(hidden, short, layer)).toThrow('routing.probabilities must be [11, 3], got [7, 3]');
+    expect(() => applyExperts(hidden, wide, layer)).toThrow('routing.probabilities must be [11, 3], got [11, 5]');
+    tf.dispose([hidden, others, short, wide]);
+    layer.dispose();
+  });
+
+  it('leaves nothing behind', async () => {
+    const [layer, hidden] = [createExperts(3), tokens()];
+    const routing = routeTo(hidden, 3, 2);
+    await expectNoLeak(() => [applyExperts(hidden, routing, layer), applyExperts(hidden, routing, layer, 'dense')]);
+    tf.dispose([hidden, routing]);
+    layer.dispose();
+  });
+
+  it('chooses the form that the backend can run', () => {
+    expect(defaultDispatch()).toBe(backend === 'webgpu' ? 'dense' : 'sorted');
+  });
+});
