@@ -4,7 +4,7 @@ export type MatchContext = 'stated' | 'denied' | 'other-person' | 'topic' | 'pas
 const NEGATORS = new Set(['not', 'never', 'without', 'nor', 'neither', 'hardly', 'no']);
 // After these, a negator does not deny: "can not stop thinking about", "not sure if", "no reason not to".
 const KEEPS_MEANING =
-  /(?<![^ ])(?:not (?:stop|help|resist|promise|sure|only|just|know|shake|escape|tell|told|afraid|scared|hide|trust|say|told|control|sleep|keep|decide|believe|deny|lie|lying|joking|kidding|the first)|no (?:one|longer know|reason|doubt|idea|choice|other)|no way (?:out|but)|why not|if not|or not)(?![^ ])/;
+  /(?<![^ ])(?:not (?:think(?! (?:about|of))|believe(?! in)|feel like|stop|help|resist|promise|sure|only|just|know|shake|escape|tell|told|afraid|scared|hide|trust|say|told|control|sleep|keep|decide|deny|lie|lying|joking|kidding|the first)|no (?:one|longer know|reason|doubt|idea|choice|other)|no way (?:out|but)|why not|if not|or not)(?![^ ])/;
 const UNSURE =
   /(?<![^ ])(?:(?:not|never|am not) (?:sure|certain|confident|trust)|can not (?:promise|guarantee|say)|do not (?:know|trust)|hard to promise)(?![^ ])/;
 const MEDIA =

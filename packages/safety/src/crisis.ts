@@ -121,12 +121,17 @@ function strongestMatch(
   for (const expression of pattern.phrases) {
     for (const [start, end] of overlappingMatches(expression, sentence)) {
       const read = contextOf(sentence, start, end);
-      const context = read === 'other-person' && ABOUT_OTHERS.has(pattern.category) ? 'stated' : read;
+      const context = isStatedAnyway(pattern, read) ? 'stated' : read;
       const weight = pattern.weight * CONTEXT_FACTOR[context];
       if (!best || weight > best.weight) best = { weight, context };
     }
   }
   return best;
+}
+
+/** Danger from others is not less for being about them, and not wanting to be a burden denies nothing. */
+function isStatedAnyway({ category }: CrisisPattern, context: MatchContext): boolean {
+  return (context === 'other-person' && ABOUT_OTHERS.has(category)) || (context === 'denied' && category === 'burden');
 }
 
 /** Every place where the expression matches, also inside an earlier match: a denied one may hide a stated one. */

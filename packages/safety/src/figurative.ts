@@ -99,6 +99,10 @@ const idioms: readonly RegExp[] = [
   '(the villain|the hero|the actor|stuntman|cat|parkour) {2} (jumps|jumped|jump|falls|fell) (off|from)',
   '(stop|stopped|stopping) (breathing through|being around (him|her|them|people))',
   'beaten (at|by) {2} (chess|tennis|game|football|team|rivals|opponents|score)|was beaten (at|to|in)',
+  '(plant|plants|flowers|fish|app|server|tomatoes|orchids) {3} (mass )?suicide',
+  '[^ ]+s death (was|is|has been|had been) {3} (peaceful|relief|easier|comfort|comforting|expected|sudden|quick)',
+  '(disappear|vanish) (on|at|in|under|behind|to|with) (a|the|my|some|that) _',
+  '(be here|be around|go on) (in|at|on|for|during|all) {5} (town|city|office|school|house|flat|village|class|meeting|job|party|weekend|summer|winter|event|queue|conference|hotel|camp|shop|gym|church)',
 ].map(phrase);
 
 /** Blanks idioms in a normalised sentence; the blank keeps words apart and matches no pattern. */

@@ -34,6 +34,8 @@ export const despair: readonly CrisisPattern[] = [
     '(only|one) {4} way {2} (to|of) {2} (stop|end|quiet|quieten|silence|escape|free|make)',
     'nothing {1} (anyone|you|they|anybody|more) {1} can do [for me|about it|to help|any more]',
     '(everything|life) is {1} (too much|unbearable|pointless|hopeless|meaningless)',
+    '(not|never) {3} a future (for (me|myself)|left|ahead)',
+    '(nothing|no one) {2} (left )?(to stay for|to hold on to|to live for|to fight for|to give|keeping me)',
   ),
   entry(
     'can-not-go-on',
@@ -53,6 +55,14 @@ export const despair: readonly CrisisPattern[] = [
     'too tired to {1} (live|fight|go on|keep going|try any more)',
     '(not|never) {1} (think|believe|know if|know how|see how|sure) {1} i (can|could|will) {2} (keep|go on|carry on|continue|live|survive|do this|take|make it|bear) {2} (living|going|like this|any more|longer|any longer|alive|on|it|doing this)',
     'how (long|much longer) {1} i can {2} (keep|go on|carry on|take|live|bear|stand|hold on)',
+    'can not {2} (bear|take|stand|face|handle|do|live|survive|get through|endure) {1} (another|one more|a single) (day|night|hour|minute|year|week|second) {2} (of (this|life|living|pain|my life|existing)|like this|alive|on this|on earth|here)',
+    '(dread|dreading|hate) {2} (another|every|each) (day|morning) {2} (alive|of this|of life|like this)',
+    '(just|want|wish|need) {3} (pain|hurt|hurting|suffering|nightmare|everything|it all|all of it|all this) {1} to (stop|end|be over|go away)',
+    '(want|wish|need|like) it {1} to (end|stop|be over)$',
+    '(tired|sick|exhausted) of (everything|it all|feeling|hurting|myself|being me|all of this|all this|this pain)',
+    '(make|making) it {2} stop {1} (permanently|forever|for good)',
+    '(let go|letting go) of life',
+    'can not {1} any more$',
   ),
   entry(
     'gives-up',
@@ -101,6 +111,8 @@ export const despair: readonly CrisisPattern[] = [
     '(parents|family|they|kids|wife|husband|friends|everyone|mum|mom) would {1} (get over it|get over me|move on|be fine|be okay|be relieved)$',
     'no one (needs|wants|loves) me',
     '(nothing but|only|just) (trouble|a problem|pain|a disappointment|a burden) {2} (for|to) {3} (love|family|everyone|anyone|people|parents|kids|them)',
+    '(not want|hate|sick of|tired of|done) {2} (being|be) {2} (burden|problem|bother|nuisance|weight)',
+    '(cost|costing|ruin|ruining|ruined|waste|wasting) {1} (everyone|everyones|their|my familys|my parents) _',
   ),
   entry(
     'burden',
@@ -124,5 +136,15 @@ export const despair: readonly CrisisPattern[] = [
     '(no one|who|not anyone|no person) would {3} if i {2} (dropped|was|were|died|disappeared|vanished|left|went|stopped|fell|ended|never|did not|was not|am|jumped|got hit)',
     '(free|rid|relieved) of me',
     '(stop|stopped|stopping) (hurting|burdening|disappointing|ruining|poisoning) {3} by (being|existing|living)',
+  ),
+  entry(
+    'bare-despair',
+    'hopelessness',
+    0.36,
+    'what is {1} the point$',
+    '(there is|is there|i see|see) no point$',
+    'no one can {1} (help|save) me',
+    'i am saying goodbye',
+    'it is hopeless',
   ),
 ];

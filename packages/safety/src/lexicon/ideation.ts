@@ -18,6 +18,7 @@ export const ideation: readonly CrisisPattern[] = [
     'my (last|first|second|previous|recent|suicide) (attempt|suicide attempt)',
     '(survived|after|since|during) (my|an|the) {1} attempt',
     'i [have|had|almost|nearly|just] attempted {1} (last|again|twice|once|before|yesterday|suicide|when i was|two|three|a year|a month)',
+    `(strangle|strangling|strangled|smother|electrocute) ${SELF}`,
   ),
   entry('suicide-word', 'ideation', 0.5, '(suicide|suicidal|unalive|unaliving)'),
   entry(
@@ -188,6 +189,7 @@ export const ideation: readonly CrisisPattern[] = [
     'kill me (now|please|already|quick|quickly|god)',
     '(god|lord|death|jesus|allah|universe) {3} (take me|end me|let me die|come for me|take my)',
     '(pray|praying|beg|begging|ask|asking|wish|hope) {4} (take me|to take me|takes me|end me)',
+    '^kill me$',
   ),
   entry(
     'not-in-future',
@@ -204,6 +206,7 @@ export const ideation: readonly CrisisPattern[] = [
     'not {1} be here (by then|by that time|to see|at the end|for that|for the|any more|when (it|they|you|she|he|that))',
     '(running|run|ran) out of (reasons|time to live|will|strength to (live|go on|fight))',
     '(get|getting|make it|making it) through {1} (night|another night|another day|one more day|tonight)',
+    'what if i {2} (walked|drove|jumped|stepped|let go|swam|died|ended|stopped (breathing|living|existing|trying)|did not wake|was not here|was gone|disappeared)',
   ),
   entry(
     'only-reason-alive',

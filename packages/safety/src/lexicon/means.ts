@@ -21,6 +21,8 @@ export const means: readonly CrisisPattern[] = [
     '(carbon monoxide|helium|nitrogen|exit bag|car exhaust|sodium nitrite|cyanide)',
     'how (many|much) {4} (to die|would kill me|will kill me|it would take|does it take|to overdose|to end)',
     '(emptied|empty|finished|drained|downed) {3} (medicine cabinet|pill bottle|bottle of pills|pills|tablets|medication)',
+    '(about|going|ready|want|tempted) to {1} (swallow|take|down) (them|it all|them all|these|the lot)',
+    `(hand|mouth|palm|fist|handful|stomach) {1} full of {1} ${DRUGS}`,
   ),
   entry(
     'stockpile',
@@ -64,7 +66,7 @@ export const means: readonly CrisisPattern[] = [
     '(edge|ledge|railing|wrong side|top) of {2} (roof|bridge|building|cliff|platform|balcony|rooftop|parapet|car park)',
     '(platform|edge|tracks|train|ledge|bridge|roof|overpass|cliff) {9} (step|stepping|falling|fall|jump|jumping|forward|lean|leaning|stood there|letting go|let go|tempted|calling|calls)',
     '(imagine|imagining|thought|think|thinking|picture|picturing|urge|dream) {3} (jumping|stepping|falling|throwing myself|walking) {2} (in front|off|from|out|into traffic|under)',
-    '(walk|walking|swim|swimming|wade) (into|out into|out to) {1} (sea|ocean|traffic|lake|river) {4} (never|not|come back|forever|until|and)',
+    '(walk|walked|walking|swim|swam|swimming|wade|drive|drove) (into|out into|out to) {1} (sea|ocean|traffic|lake|river|water|woods|snow) {5} (never|not|come back|forever|until|stop|keep going|disappear)',
     '(want|plan|planned|planning|going|think|thinking|thought|thoughts|about|ready|wanted|tempted|imagine|urge) {2} (jump|jumping) (off|from|out of|in front of)',
     '(balcony|bridge|roof|window|tracks|cliff|river|train|pills|knife|knives|gun|rope|razor|overpass) {4} (on my mind|in my head|calling|calls|tempting|tempts|keeps looking|whispers|invites)',
     '(thinking|think|look|looking|stare|staring|thoughts) {2} (about|at|of) {1} (my|the) (balcony|bridge|roof|river|tracks|cliff|pills|razor|rope|knives|gun|blades)',

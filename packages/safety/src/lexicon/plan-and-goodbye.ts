@@ -48,6 +48,7 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     '(give|giving|gave|given) away {4} (things|belongings|stuff|possessions|everything i own|everything)',
     '(gave|give|giving|given) my (cat|dog|pets|cats|dogs) (to|away)',
     '(will|would) not be able to (take care of|look after|feed|raise) {4} (after|any more|when|once)',
+    '(gave|give|giving|given) away my {6} (not (be )?(using|need|needing)|no longer need|no use for|never use)',
   ),
   entry(
     'last-words',
@@ -70,6 +71,7 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     '(on|see you on) the other side',
     '(all )?be over soon',
     'goodbye (cruel world|my friends|mom|mum|dad|my love)',
+    '(say|said|saying) {1} goodbye to {5} (in my (head|mind|heart)|silently|forever|for good|already|one last time)',
   ),
   entry('goodbye-word', 'goodbye', 0.3, 'goodbye', 'thank you for everything', 'before i go', 'thanks for everything'),
   entry(
@@ -81,6 +83,10 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     '(will|would) not be {1} (problem|burden|trouble|bother|worry) {4} (after|any more|any longer|soon)',
     'i will be gone {1} (soon|by|tomorrow|forever|then)',
     'not (going to be|be) {2} (burden|problem|trouble|bother|worry) {3} (any more|any longer|much longer|for long|soon|after)',
+    'not {1} have to (worry|deal|care|suffer|hurt|feel|bother) {6} (soon|any more|after (tonight|today|tomorrow|this)|much longer)',
+    'not {1} (matter|need|hurt|suffer|feel|be in pain) {3} (soon|much longer|after (tonight|today|tomorrow|this))',
+    'tomorrow i will not be here',
+    'not be here tomorrow',
   ),
   entry(
     'message-for-loved-ones',

@@ -45,5 +45,6 @@ export const selfHarm: readonly CrisisPattern[] = [
     '(except|only|unless) when i {1} (cut|burn|hurt|bleed)',
     'relapsed {4} (clean|days|weeks|months|years|last night|again|cutting)',
     '(scars|cuts|wounds|marks) {2} (on|all over|up) my (arm|arms|wrist|wrists|legs|thighs|body|stomach)',
+    '(want|need|have) to cut$',
   ),
 ];

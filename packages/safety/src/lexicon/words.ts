@@ -7,7 +7,7 @@ export const GONE =
   '(gone|dead|deceased|buried|not here any more|six feet under|not around|not here|not alive|no longer here|no longer around|no longer alive|no longer in it|no more|out of the way)';
 export const ANY_MORE = '(any more|any longer|much longer)';
 export const DRUGS =
-  '(pills|tablets|meds|medication|medicine|painkillers|sleeping pills|paracetamol|ibuprofen|tylenol|antidepressants|sedatives)';
+  '(pills|tablets|meds|medication|medicine|painkillers|sleeping pills|sleeping tablets|capsules|benzos|xanax|valium|opioids|insulin|paracetamol|ibuprofen|tylenol|antidepressants|sedatives)';
 export const GUN = '(gun|shotgun|rifle|pistol|revolver|handgun|firearm)';
 export const HEIGHT =
   '(bridge|roof|rooftop|building|cliff|balcony|window|ledge|parking garage|car park|multi storey|terrace|viaduct|dam|crane|stairwell|scaffolding|overpass|tower)';
