@@ -1,0 +1,116 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { Linear } from '@therapeutic-moe/nn';
+import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { expect, it } from 'vitest';
+import { LoraLinear, resolveLoraConfig } from './index.js';
+
+/** What a merged product may differ by from the two products side by side. */
+const MERGE = 1e-5;
+
+const config = resolveLoraConfig({ r: 2, loraAlpha: 6, targetModules: ['q_proj'] });
+
+const createLayer = (loraDropout = 0) =>
+  new LoraLinear(Linear.create(5, 7, { bias: true, seed: 1 }), { ...config, loraDropout }, 3);
+
+const input = () => tf.randomNormal([3, 11, 5], 0, 1, 'float32', 2);
+
+/** Stands for training: B is no longer zero. */
+function change(layer: LoraLinear): void {
+  tf.tidy(() => layer.b.assign(tf.randomNormal(layer.b.shape, 0, 1, 'float32', 9)));
+}
+
+describeOnBackends('LoraLinear', () => {
+  it('changes nothing while fresh, and is x W + b + (alpha / r) x A B once trained', async () => {
+    const [layer, x] = [createLayer(), input()];
+    const [base, fresh] = [layer.base.apply(x), layer.apply(x)];
+    await expectClose(fresh, base, 0);
+    change(layer);
+    const byHand = tf.tidy(() => {
+      const rows = tf.matMul(tf.reshape(x, [33, 5]), layer.a as tf.Tensor2D);
+      return tf.add(base, tf.reshape(tf.mul(tf.matMul(rows, layer.b as tf.Tensor2D), 3), [3, 11, 7]));
+    });
+    const changed = layer.apply(x);
+    await expectClose(changed, byHand, MERGE);
+    const gap = tf.max(tf.abs(tf.sub(changed, base)));
+    expect((await gap.data())[0]).toBeGreaterThan(0.1);
+    tf.dispose([x, base, fresh, byHand, changed, gap]);
+    layer.dispose();
+  });
+
+  it('merged equals beside, and unmerged has the bits it had', async () => {
+    const [layer, x] = [createLayer(), input()];
+    tf.tidy(() =>
+      layer.base.weight.assign(
+        tf.concat([tf.fill([1, 7], -0), tf.slice(layer.base.weight as tf.Tensor, [1, 0], [4, 7])]),
+      ),
+    );
+    change(layer);
+    const before = await layer.base.weight.data();
+    const beside = layer.apply(x);
+    layer.merge();
+    const merged = layer.apply(x);
+    expect(layer.merged).toBe(true);
+    await expectClose(merged, beside, MERGE);
+    expect(await layer.base.weight.data()).not.toEqual(before);
+    layer.unmerge();
+    const again = layer.apply(x);
+    expect(new Uint32Array((await layer.base.weight.data()).buffer)).toEqual(new Uint32Array(before.buffer));
+    await expectClose(again, beside, 0);
+    tf.dispose([x, beside, merged, again]);
+    layer.dispose();
+  });
+
+  it('refuses to merge twice or to unmerge what is not merged', () => {
+    const layer = createLayer();
+    expect(() => layer.unmerge()).toThrow('LoraLinear.unmerge: the adapter is not merged.');
+    layer.merge();
+    expect(() => layer.merge()).toThrow('the adapter is merged already; call unmerge first');
+    layer.dispose();
+  });
+
+  it('gives gradients to A and B, and none to a base that is not asked for', async () => {
+    const [layer, x] = [createLayer(), input()];
+    change(layer);
+    const loss = () => tf.sum(tf.square(layer.apply(x))) as tf.Scalar;
+    const { value, grads } = tf.variableGrads(loss, [layer.a, layer.b]);
+    expect(Object.keys(grads).sort()).toEqual([layer.a.name, layer.b.name].sort());
+    for (const gradient of Object.values(grads)) {
+      const size = tf.tidy(() => tf.max(tf.abs(gradient)));
+      expect((await size.data())[0]).toBeGreaterThan(0);
+      size.dispose();
+    }
+    tf.dispose([x, value, grads]);
+    layer.dispose();
+  });
+
+  it('drops inputs of the update while training only, by seed', async () => {
+    const [layer, x] = [createLayer(0.5), input()];
+    change(layer);
+    const [calm, again] = [layer.apply(x), layer.apply(x, {})];
+    const [dropped, same, other] = [7, 7, 8].map((dropoutSeed) => layer.apply(x, { dropoutSeed }));
+    await expectClose(calm, again, 0);
+    await expectClose(dropped!, same!, 0);
+    for (const pair of [
+      [calm, dropped!],
+      [dropped!, other!],
+    ] as const) {
+      const gap = tf.tidy(() => tf.max(tf.abs(tf.sub(...pair))));
+      expect((await gap.data())[0]).toBeGreaterThan(0.1);
+      gap.dispose();
+    }
+    tf.dispose([x, calm, again, dropped!, same!, other!]);
+    layer.dispose();
+  });
+
+  it('leaves nothing behind', async () => {
+    await expectNoLeak(() => {
+      const [layer, x] = [createLayer(0.5), input()];
+      layer.merge();
+      tf.dispose([layer.apply(x), layer.delta()]);
+      layer.unmerge();
+      tf.dispose([layer.apply(x, { dropoutSeed: 1 }), x]);
+      layer.merge();
+      layer.dispose();
+    });
+  });
+});

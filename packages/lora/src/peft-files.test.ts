@@ -1,0 +1,104 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { openCheckpoint } from '@therapeutic-moe/checkpoint';
+import { describeOnBackends } from '@therapeutic-moe/test-kit';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { TwoLayerHost } from '../test/two-layer-host.js';
+import { attachLora, type LoraAdapter, loadAdapterWeights, readAdapterConfig, saveAdapter } from './index.js';
+
+const settings = { r: 2, loraAlpha: 5, loraDropout: 0.25, targetModules: ['q_proj', 'v_proj'] };
+
+/** An adapter as training leaves it: no factor is zero. */
+function trainedAdapter(host: TwoLayerHost): LoraAdapter {
+  const adapter = attachLora(host, settings, 1);
+  for (const [i, { b }] of [...adapter.layers.values()].entries()) {
+    tf.tidy(() => b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', i + 1)));
+  }
+  return adapter;
+}
+
+const valuesOf = (adapter: LoraAdapter) =>
+  Promise.all([...adapter.parameters().values()].map((factor) => factor.data()));
+
+describeOnBackends('PEFT files', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'lora-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  async function changeConfig(change: Record<string, unknown>): Promise<void> {
+    const file = join(directory, 'adapter_config.json');
+    await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, 'utf8')), ...change }));
+  }
+
+  it('read back what was written: settings and every bit of the factors', async () => {
+    const [first, second] = [new TwoLayerHost(), new TwoLayerHost()];
+    const adapter = trainedAdapter(first);
+    await saveAdapter(adapter, directory, 'some/base');
+    expect(await readAdapterConfig(directory)).toEqual(settings);
+    const copy = attachLora(second, await readAdapterConfig(directory), 99);
+    await loadAdapterWeights(copy, directory);
+    expect(await valuesOf(copy)).toEqual(await valuesOf(adapter));
+    first.dispose();
+    second.dispose();
+  });
+
+  it('have the names and shapes of PEFT', async () => {
+    const host = new TwoLayerHost();
+    await saveAdapter(trainedAdapter(host), directory, 'some/base');
+    const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
+    expect(reader.names).toContain('base_model.model.layers.0.q_proj.lora_A.weight');
+    expect(reader.entry('base_model.model.layers.0.q_proj.lora_A.weight').shape).toEqual([2, 5]);
+    expect(reader.entry('base_model.model.layers.0.q_proj.lora_B.weight').shape).toEqual([3, 2]);
+    await reader.close();
+    const config = JSON.parse(await readFile(join(directory, 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ peft_type: 'LORA', r: 2, lora_alpha: 5, base_model_name_or_path: 'some/base' });
+    host.dispose();
+  });
+
+  it.each([
+    [{ use_dora: true }, 'use_dora is true, which is not implemented; only false is.'],
+    [{ use_rslora: true }, 'use_rslora is true'],
+    [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
+    [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],
+    [{ lora_bias: true }, 'lora_bias is true'],
+    [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
+    [{ rank_pattern: { q_proj: 4 } }, 'rank_pattern is not implemented.'],
+    [{ target_modules: 'all-linear' }, 'target_modules must be a list of names, got "all-linear".'],
+    [{ r: 0 }, 'adapter_config.json: lora: r must be a whole number of 1 or more, got 0.'],
+  ])('that ask for %j are refused', async (change, message) => {
+    const host = new TwoLayerHost();
+    await saveAdapter(trainedAdapter(host), directory);
+    await changeConfig(change);
+    await expect(readAdapterConfig(directory)).rejects.toThrow(message);
+    host.dispose();
+  });
+
+  it('that are absent or not JSON are refused by file', async () => {
+    await expect(readAdapterConfig(directory)).rejects.toThrow('adapter_config.json: cannot be read; a PEFT adapter');
+    await writeFile(join(directory, 'adapter_config.json'), '{ "r": ');
+    await expect(readAdapterConfig(directory)).rejects.toThrow('adapter_config.json: not valid JSON.');
+    await writeFile(join(directory, 'adapter_config.json'), 'null');
+    await expect(readAdapterConfig(directory)).rejects.toThrow('must hold an object, got null');
+  });
+
+  it('of another base are refused and change nothing', async () => {
+    const source = new TwoLayerHost();
+    await saveAdapter(trainedAdapter(source), directory);
+    for (const [host, message] of [
+      [new TwoLayerHost({ inputSize: 7 }), 'must be [2,7], got [2,5]; was the adapter made for another base?'],
+      [new TwoLayerHost({ layers: 1 }), 'which fits nothing in this model; was it made for another base?'],
+      [new TwoLayerHost({ layers: 3 }), 'the adapter lacks base_model.model.layers.2.q_proj.lora_A.weight'],
+    ] as const) {
+      const adapter = attachLora(host, settings, 3);
+      const before = await valuesOf(adapter);
+      await expect(loadAdapterWeights(adapter, directory)).rejects.toThrow(message);
+      expect(await valuesOf(adapter)).toEqual(before);
+      host.dispose();
+    }
+    source.dispose();
+  });
+});
