@@ -1,0 +1,98 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
+import { expect, it } from 'vitest';
+import { logitsOf, tinyModel } from '../test/tiny-model.js';
+import type { DecoderSession } from './index.js';
+
+/** float32 sums in another order, through two layers. */
+const CLOSE = 2e-5;
+const ids = [3, 1, 4, 1, 5, 9, 2];
+
+async function lastLogits(session: DecoderSession, pieces: readonly (readonly number[])[]): Promise<Float32Array> {
+  let logits: Float32Array = new Float32Array();
+  for (const piece of pieces) logits = (await session.append(piece)).logits;
+  return logits;
+}
+
+describeOnBackends('DecoderSession', () => {
+  it('gives the logits of the whole pass: at once, in chunks, token by token', async () => {
+    const model = tinyModel();
+    const expected = (await logitsOf(model, ids)).slice(6 * 13);
+    for (const pieces of [[ids], [ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)], ids.map((id) => [id])]) {
+      const session = model.createSession();
+      await expectClose(await lastLogits(session, pieces), expected, CLOSE);
+      expect(session.length).toBe(7);
+      session.dispose();
+    }
+    model.dispose();
+  });
+
+  it('counts visits: k per token and layer', async () => {
+    const model = tinyModel();
+    const session = model.createSession();
+    const { expertCounts } = await session.append(ids);
+    expect(expertCounts.length).toBe(3);
+    expect(expertCounts.reduce((sum, count) => sum + count, 0)).toBe(7 * 2 * 2);
+    session.dispose();
+    model.dispose();
+  });
+
+  it('has no visits to count in a dense model', async () => {
+    const model = tinyModel({ mixture: undefined });
+    const session = model.createSession();
+    expect((await session.append(ids)).expertCounts.length).toBe(0);
+    session.dispose();
+    model.dispose();
+  });
+
+  it('refuses ids and lengths by their words, and keeps working', async () => {
+    const model = tinyModel();
+    const session = model.createSession();
+    await session.append(ids.slice(0, 4));
+    await expect(session.append([])).rejects.toThrow('session.append: there are no ids; append at least one.');
+    await expect(session.append([1, 13])).rejects.toThrow('id 13 at position 1 is outside the vocabulary of 13.');
+    for (const bad of [-1, 0.5, Number.NaN]) await expect(session.append([bad])).rejects.toThrow(`id ${bad} at`);
+    await expect(session.append(new Array(14).fill(1))).rejects.toThrow(
+      "4 + 14 tokens exceed the model's 17 positions",
+    );
+    expect(session.length).toBe(4);
+    await expectClose(await lastLogits(session, [ids.slice(4)]), (await logitsOf(model, ids)).slice(6 * 13), CLOSE);
+    session.dispose();
+    model.dispose();
+  });
+
+  it('takes back a pass that failed between two layers', async () => {
+    const model = tinyModel();
+    const session = model.createSession();
+    await session.append(ids.slice(0, 4));
+    const path = 'model.layers.1.self_attn.k_proj';
+    const linear = model.linears().get(path)!;
+    const { inputSize, outputSize } = linear;
+    const broken = () => {
+      throw new Error('out of memory');
+    };
+    const parameters = () => linear.parameters();
+    const before = tf.memory().numTensors;
+    model.replaceLinear(path, { inputSize, outputSize, apply: broken, parameters, dispose: () => {} });
+    await expect(session.append(ids.slice(4))).rejects.toThrow('out of memory');
+    expect([session.length, tf.memory().numTensors]).toEqual([4, before]);
+    model.replaceLinear(path, linear);
+    await expectClose(await lastLogits(session, [ids.slice(4)]), (await logitsOf(model, ids)).slice(6 * 13), CLOSE);
+    session.dispose();
+    model.dispose();
+  });
+
+  it('holds its cache and nothing else, and nothing once disposed', async () => {
+    const model = tinyModel();
+    const before = tf.memory().numTensors;
+    const session = model.createSession();
+    for (const id of ids) {
+      await session.append([id]);
+      expect(tf.memory().numTensors - before).toBe(2 * 2); // keys and values of two layers
+    }
+    session.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    await expect(session.append([1])).rejects.toThrow('session.append: the session is disposed; create a new one.');
+    model.dispose();
+  });
+});

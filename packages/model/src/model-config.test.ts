@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import { presets, resolveConfig, therapeuticDomains } from './index.js';
+
+const required = { vocabSize: 13, hiddenSize: 10, intermediateSize: 7, numHiddenLayers: 3, numAttentionHeads: 5 };
+const mixture = { numExperts: 3, numExpertsPerTok: 2, softmaxOrder: 'before-top-k', normTopkProb: true } as const;
+
+describe('resolveConfig', () => {
+  it('fills in defaults and freezes all of it', () => {
+    const config = resolveConfig({ ...required, ropeScaling: { type: 'linear', factor: 2 }, mixture });
+    expect(config).toMatchObject({ headDim: 2, numKeyValueHeads: 5, ropeTheta: 10_000, tieWordEmbeddings: false });
+    for (const part of [config, config.mixture, config.ropeScaling]) expect(Object.isFrozen(part)).toBe(true);
+  });
+
+  it('takes an undefined value for an absent one', () => {
+    expect(resolveConfig({ ...required, rmsNormEps: undefined }).rmsNormEps).toBe(1e-5);
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [{ numLayers: 3 }, "model config: unknown key 'numLayers'; known are vocabSize, hiddenSize"],
+    [{ vocabSize: undefined }, 'model config: vocabSize must be a whole number of 1 or more, got undefined.'],
+    [{ numHiddenLayers: 0 }, 'model config: numHiddenLayers must be a whole number of 1 or more, got 0.'],
+    [{ numKeyValueHeads: 2 }, 'numKeyValueHeads is 2 but numAttentionHeads is 5; it must divide it.'],
+    [{ hiddenSize: 11 }, 'hiddenSize 11 does not divide by numAttentionHeads 5; set headDim.'],
+    [{ headDim: 3 }, 'rope: headDim must be an even whole number, got 3'],
+    [{ rmsNormEps: '1e-5' }, 'model config: rmsNormEps must be a number above 0, got 1e-5.'],
+    [{ initializerRange: 0 }, 'model config: initializerRange must be a number above 0, got 0.'],
+    [{ ropeTheta: -1 }, 'rope: theta must be above 0, got -1.'],
+    [{ ropeScaling: { type: 'linear', factor: 0 } }, 'rope: scaling.factor must be 1 or more, got 0'],
+    [{ tieWordEmbeddings: 'no' }, 'model config: tieWordEmbeddings must be true or false, got "no".'],
+    [{ eosTokenId: 13 }, 'model config: eosTokenId is 13, outside the vocabulary of 13.'],
+    [{ mixture: { ...mixture, numExpertsPerTok: 5 } }, 'numExpertsPerTok is 5 but numExperts is 3'],
+    [{ mixture: { ...mixture, capacity: 2 } }, "model config: mixture: unknown key 'capacity'"],
+    [
+      { mixture: { ...mixture, domains: ['a', 'b'] } },
+      'names 2 domains but numExperts is 3; name each expert or none.',
+    ],
+    [{ mixture: { ...mixture, domains: ['a', 'b', 'a'] } }, "mixture.domains names 'a' twice"],
+    [{ mixture: { ...mixture, domains: 'abc' } }, 'mixture.domains must be a list of names, got "abc".'],
+  ])('refuses %j', (change, message) => {
+    expect(() => resolveConfig({ ...required, ...change })).toThrow(message);
+  });
+});
+
+describe('presets.therapeutic', () => {
+  it('routes to the top 2 of 4 named domain experts, and takes overrides', () => {
+    const config = presets.therapeutic();
+    expect(config.mixture).toMatchObject({ numExperts: 4, numExpertsPerTok: 2, domains: therapeuticDomains });
+    expect(presets.therapeutic({ vocabSize: 300 }).vocabSize).toBe(300);
+    expect(() => presets.therapeutic({ numKeyValueHeads: 3 })).toThrow('numKeyValueHeads is 3');
+  });
+});

@@ -1,0 +1,68 @@
+import * as tf from '@tensorflow/tfjs-core';
+import '@therapeutic-moe/test-kit';
+import { attachLora } from '@therapeutic-moe/lora';
+import { describe, expect, it } from 'vitest';
+import { tinyConfig } from '../test/tiny-model.js';
+import { CausalLm, countParameters, kvValuesPerToken, type ModelConfig, presets, resolveConfig } from './index.js';
+
+const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
+  [...variables.values()].reduce((sum, { size }) => sum + size, 0);
+
+describe('countParameters', () => {
+  it.each<[string, Partial<ModelConfig>]>([
+    ['a mixture', {}],
+    ['tied embeddings', { tieWordEmbeddings: true }],
+    ['a dense model', { mixture: undefined }],
+    ['heads that do not make up the hidden size', { headDim: 2, numAttentionHeads: 6, numKeyValueHeads: 3 }],
+  ])('equals the sizes of the variables: %s', (_, overrides) => {
+    const model = CausalLm.create(tinyConfig(overrides), 1);
+    expect(countParameters(model.config).total).toBe(sizeOf(model.parameters()));
+    const adapter = attachLora(model, { r: 3, targetModules: ['q_proj', 'v_proj'] }, 1);
+    const counted = countParameters(model.config, { r: 3, targetModules: ['q_proj', 'v_proj'] });
+    expect(counted.trainable).toBe(sizeOf(adapter.parameters()));
+    expect(counted.total + counted.trainable).toBe(sizeOf(model.parameters()));
+    model.dispose();
+    expect(tf.memory().numTensors).toBe(0);
+  });
+
+  it('counts k of the experts as active', () => {
+    const config = tinyConfig();
+    const idleExperts = 1 * 3 * config.hiddenSize * config.intermediateSize;
+    const { total, trainable, activePerToken } = countParameters(config);
+    expect(trainable).toBe(total);
+    expect(activePerToken).toBe(total - config.numHiddenLayers * idleExperts);
+  });
+
+  it('gives the embedded model 7,149,824', () => {
+    expect(countParameters(presets.therapeutic()).total).toBe(7_149_824);
+  });
+
+  it('gives Mistral-Nemo 12,247,782,400, its rank-16 adapter 19,660,800, and 163,840 bytes of cache per token', () => {
+    const nemo = resolveConfig({
+      vocabSize: 131_072,
+      hiddenSize: 5120,
+      intermediateSize: 14_336,
+      numHiddenLayers: 40,
+      numAttentionHeads: 32,
+      numKeyValueHeads: 8,
+      headDim: 128,
+      maxPositionEmbeddings: 131_072,
+      ropeTheta: 1e6,
+    });
+    const lora = { r: 16, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] };
+    expect(countParameters(nemo)).toEqual({
+      total: 12_247_782_400,
+      trainable: 12_247_782_400,
+      activePerToken: 12_247_782_400,
+    });
+    expect(countParameters(nemo, lora).trainable).toBe(19_660_800);
+    expect(2 * kvValuesPerToken(nemo)).toBe(163_840);
+  });
+
+  it('refuses an adapter that cannot be', () => {
+    expect(() => countParameters(tinyConfig(), { r: 2, targetModules: ['gate'] })).toThrow(
+      "lora target 'gate' is not one of q_proj, k_proj, v_proj, o_proj",
+    );
+    expect(() => countParameters(tinyConfig(), { r: 0, targetModules: ['q_proj'] })).toThrow('lora: r must be');
+  });
+});
