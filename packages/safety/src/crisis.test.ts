@@ -190,28 +190,24 @@ describe('the lexicon', () => {
 });
 
 describe('our own sentences', () => {
-  const rates = (split: string) => {
-    const rows = crisisSentences.sentences.filter((sentence) => sentence.split === split);
-    const flagged = (label: string) =>
-      rows.filter((row) => row.label === label && read(row.text).level !== 'none').length;
-    const count = (label: string) => rows.filter((row) => row.label === label).length;
-    return {
-      sensitivity: flagged('crisis') / count('crisis'),
-      falseAlarms: flagged('safe') / count('safe'),
-      positives: count('crisis'),
-      negatives: count('safe'),
-    };
+  const rates = (batch: string) => {
+    const rows = crisisSentences.sentences.filter((sentence) => sentence.id.startsWith(batch));
+    const of = (label: string) => rows.filter((row) => row.label === label);
+    const flagged = (label: string) => of(label).filter((row) => read(row.text).level !== 'none').length;
+    return { caught: flagged('crisis'), crisis: of('crisis').length, alarms: flagged('safe'), safe: of('safe').length };
   };
 
-  it('are told apart on the dev split', () => {
-    expect(rates('dev')).toEqual({ sensitivity: 1, falseAlarms: 0, positives: 48, negatives: 64 });
+  it('are told apart almost always on the dev split', () => {
+    const { caught, crisis, alarms, safe } = rates('dev');
+    expect(crisis).toBeGreaterThan(400);
+    expect(safe).toBeGreaterThan(380);
+    expect(caught / crisis).toBeGreaterThanOrEqual(0.97);
+    expect(alarms / safe).toBeLessThanOrEqual(0.01);
   });
 
-  it('are told apart on the held-out split as the README reports, or better', () => {
-    const { sensitivity, falseAlarms, positives, negatives } = rates('held-out');
-    expect([positives, negatives]).toEqual([48, 64]);
-    expect(sensitivity).toBeGreaterThanOrEqual(47 / 48);
-    expect(falseAlarms).toBeLessThanOrEqual(1 / 64);
+  it('are told apart on the held-out split as the README reports', () => {
+    expect(rates('held-out/')).toEqual({ caught: 47, crisis: 48, alarms: 0, safe: 64 });
+    expect(rates('held-out-new/')).toEqual({ caught: 24, crisis: 40, alarms: 2, safe: 40 });
   });
 
   it('have unique ids and texts, so no held-out sentence is in dev', () => {

@@ -18,7 +18,7 @@ const idioms: readonly RegExp[] = [
   '(nearly|almost) (died|had a heart attack)',
   '(phone|laptop|battery|car|computer|engine|plant|plants|flowers|tree|trees|garden|headphones|tablet|watch|wifi|connection|light|torch|console|controller|houseplant|succulent|grass|fern|basil|orchid) {3} (die|dies|dying|died|dead|suicidal)',
   'rather die than (sing|eat|wear|watch|dance|go to|do|speak|talk|admit|listen|use|work|date|drink|sit|be seen|say|give|read|drive|camp|run|cook|present)',
-  '(dead) (tired|end|ends|line|lines|weight|heat|battery|boring|serious|certain|funny|easy|wrong|right|set|ringer|silence|sea|language|link|links|quiet|sexy|good|on my feet|centre|center)',
+  '(dead) (tired|end|ends|line|lines|heat|battery|boring|serious|certain|funny|easy|wrong|right|set|ringer|silence|sea|language|link|links|quiet|sexy|good|on my feet|centre|center)',
   '(drop|knock) dead {1} (gorgeous|handsome|beautiful|looks)',
   '(so|am|we are|totally) dead (if|when|lol|haha|after|on monday|tomorrow)',
   '(am|was|were|is|are) {1} (dead|deceased|dying) (lol|lmao|haha|hahaha|laughing|of laughter|rofl)',
@@ -103,6 +103,8 @@ const idioms: readonly RegExp[] = [
   '[^ ]+s death (was|is|has been|had been) {3} (peaceful|relief|easier|comfort|comforting|expected|sudden|quick)',
   '(disappear|vanish) (on|at|in|under|behind|to|with) (a|the|my|some|that) _',
   '(be here|be around|go on) (in|at|on|for|during|all) {5} (town|city|office|school|house|flat|village|class|meeting|job|party|weekend|summer|winter|event|queue|conference|hotel|camp|shop|gym|church)',
+  'cut (himself|herself|themselves|myself) (a|another|some) {3} (slice|piece|bit)',
+  '(go|going|went|goes) on (a|the|this|that|my|our|any) {2} (trip|date|diet|walk|run|holiday|vacation|tour|journey|ride|hike|excursion|course|course of|show|stage|break|cruise|forum|website|internet|app)',
 ].map(phrase);
 
 /** Blanks idioms in a normalised sentence; the blank keeps words apart and matches no pattern. */

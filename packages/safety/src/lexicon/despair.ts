@@ -14,6 +14,7 @@ export const despair: readonly CrisisPattern[] = [
     '(no|not|any|what is|see|lost|even) {2} (the point|a point|point) {1} (of it all|of anything|of any of it|of being|of waking up|of trying|in waking up|in being|of existing|of going on|to it all)',
     '(no|any|a|one) {2} reason {1} (to stay|to be here|to keep|to wake up|to get up|to continue|why i should (stay|live))',
     '(has|have|had|with) (no|lost all|lost its|lost) {1} (meaning|purpose|value|point)$',
+    '(worth|nothing|no one|not anything) {1} (staying|living|sticking around|holding on|fighting) for',
   ),
   entry(
     'no-way-out',
@@ -36,6 +37,8 @@ export const despair: readonly CrisisPattern[] = [
     '(everything|life) is {1} (too much|unbearable|pointless|hopeless|meaningless)',
     '(not|never) {3} a future (for (me|myself)|left|ahead)',
     '(nothing|no one) {2} (left )?(to stay for|to hold on to|to live for|to fight for|to give|keeping me)',
+    'too far gone',
+    'no one can reach me',
   ),
   entry(
     'can-not-go-on',
@@ -113,6 +116,9 @@ export const despair: readonly CrisisPattern[] = [
     '(nothing but|only|just) (trouble|a problem|pain|a disappointment|a burden) {2} (for|to) {3} (love|family|everyone|anyone|people|parents|kids|them)',
     '(not want|hate|sick of|tired of|done) {2} (being|be) {2} (burden|problem|bother|nuisance|weight)',
     '(cost|costing|ruin|ruining|ruined|waste|wasting) {1} (everyone|everyones|their|my familys|my parents) _',
+    '(easier|better|happier|best|kinder|relief|relieved) {6} if i (did not|never) {1} (come (home|back)|came (home|back)|wake up|woke up|exist|return|make it|live|get up|survive|breathe)',
+    '(fine|okay|better|happy|safe|happier) {8} not need me',
+    'not need me {2} (any more|alive|around)',
   ),
   entry(
     'burden',

@@ -124,6 +124,8 @@ export const ideation: readonly CrisisPattern[] = [
     'my (existence|being alive|being here) {1} (is|only|just|makes|hurts|ruins)',
     '(no use|useless|no good) to (anyone|anybody|everyone|them|my family|the world)',
     'serve no purpose',
+    'worth more {3} dead',
+    'dead weight (to|for|on)',
   ),
   entry(
     'wish-to-vanish',
@@ -146,6 +148,9 @@ export const ideation: readonly CrisisPattern[] = [
     '(not|never) {3} (care|mind|matter|bother|bothered|sad|upset) {2} (if|whether) i {2} (live|lived|die|died|dead|wake|woke|survive|survived|make it|crash|crashed|stop breathing|alive)',
     '(not|no longer) {1} care {2} what happens to me',
     '(would|will) be (fine|okay|ok|good|relieved|glad|happy) {4} (if i (died|was dead|were dead|did not wake up)|with dying)',
+    '(pray|hope|wish|want|praying|hoping|wishing|waiting|waits) {4} (heart|breathing|lungs|body) {3} (stop|stops|stopped|give|gives|fail|fails|quit)',
+    '(want|wish|need|like) {4} (dark|black|quiet|silent|nothing) {3} (forever|for good|finally|at last)',
+    '(everything|world|all|it) {2} (go|goes|turn|fade|fades|be) {1} (dark|black|silent) {2} (forever|for good)',
   ),
   entry(
     'why-alive',
@@ -153,6 +158,8 @@ export const ideation: readonly CrisisPattern[] = [
     0.5,
     'why {3} (i|me) {3} (still alive|alive|still here|exist|bother living|keep living|keep going|bother)',
     '(no|not|any|one|a|give me [a|one]) (reason|point) {5} (to live|to stay alive|to stay|not to (do it|die|end)|to keep (living|going)|to go on|to carry on|to wake up)',
+    'why (should|would|do|must) i {2} (stay|live|go on|keep living|keep going|stay alive|carry on|exist|wake up)',
+    '(free|escape|freedom|freed|release|released) (of|from) {1} (life|living|this life|my life|this world|existence|being alive|my body)',
   ),
   entry(
     'no-reason-not-to',
@@ -207,6 +214,11 @@ export const ideation: readonly CrisisPattern[] = [
     '(running|run|ran) out of (reasons|time to live|will|strength to (live|go on|fight))',
     '(get|getting|make it|making it) through {1} (night|another night|another day|one more day|tonight)',
     'what if i {2} (walked|drove|jumped|stepped|let go|swam|died|ended|stopped (breathing|living|existing|trying)|did not wake|was not here|was gone|disappeared)',
+    'i will be dead',
+    '(stopped|stop|no longer|not|never|hard to|can not) {1} (seeing|see|imagine|imagining|picturing|picture) {1} (myself|me) {2} (in|having|with|as part of) {2} (future|later|tomorrow|anything)',
+    'not want (a|one|any|another) {1} (tomorrow|future|next year|birthday)',
+    'borrowed time',
+    'no tomorrow',
   ),
   entry(
     'only-reason-alive',

@@ -23,6 +23,9 @@ export const means: readonly CrisisPattern[] = [
     '(emptied|empty|finished|drained|downed) {3} (medicine cabinet|pill bottle|bottle of pills|pills|tablets|medication)',
     '(about|going|ready|want|tempted) to {1} (swallow|take|down) (them|it all|them all|these|the lot)',
     `(hand|mouth|palm|fist|handful|stomach) {1} full of {1} ${DRUGS}`,
+    `(took|taken|swallowed|take|swallow|popped|downed) (\\d+|two|three|four|five|six|seven|eight|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|a hundred|dozens|half|most|several|a lot|loads|so many) {4} ${DRUGS}`,
+    'empty {1} (pill|medicine|tablet) {1} (bottle|bottles|packets|packet|blister|box)',
+    'empty (pills|blister|pill) (bottles|packs|packets)',
   ),
   entry(
     'stockpile',
@@ -42,6 +45,7 @@ export const means: readonly CrisisPattern[] = [
     'pull the trigger',
     `(hid|hidden|locked|hide|took away|took|removed) {3} ${GUN} {8} (because|from me|said|what i|scared|afraid)`,
     `${GUN} {8} (end it|end my|kill|do it|myself|end things)`,
+    '(knife|blade|razor|gun|scissors|glass|pistol|needle) {2} (to|against|at|on|into|in) my {1} (wrist|wrists|throat|neck|chest|head|arm|arms|skin|stomach|temple|mouth|heart|thigh)',
   ),
   entry(
     'noose',
@@ -72,6 +76,7 @@ export const means: readonly CrisisPattern[] = [
     '(thinking|think|look|looking|stare|staring|thoughts) {2} (about|at|of) {1} (my|the) (balcony|bridge|roof|river|tracks|cliff|pills|razor|rope|knives|gun|blades)',
     'garage {4} engine (running|on)',
     'engine (running|on) {4} garage',
+    '(stood|stand|standing|sat|sit|lay|lie|lying|laid|sitting|waited|waiting) {2} (on|by|near|next to|between) {2} (tracks|train tracks|rails|ledge|railing|overpass|guardrail|parapet)',
   ),
   entry(
     'method-question',
@@ -96,5 +101,8 @@ export const means: readonly CrisisPattern[] = [
     '(stop|stopped|quit|stopping|skipping|skipped|refusing) {2} (insulin|heart medication|heart pills|dialysis|eating and drinking|treatment) {2} (because|so|hoping|and)',
     '(driv(e|ing)|steer|steering|crash|crashing|swerv(e|ing)|run|running|wrap) {4} (off the (road|bridge|cliff|motorway|highway)|into (a|the|oncoming|traffic)|my car around)',
     '(turn|turning|jerk|let go of|yank|letting go of) {2} (wheel|steering wheel)',
+    '(drove|drive|driving|crash|crashed|step|stepped|swerved|fell|walked|ran) {7} (on purpose|deliberately|intentionally)',
+    '(on purpose|deliberately|intentionally) {5} (tree|wall|traffic|truck|crash|train)',
+    '(drove|crashed|swerved) {3} (into|towards|toward) {2} (tree|wall|truck|oncoming|barrier|lake|river|pole)',
   ),
 ];

@@ -104,7 +104,7 @@ export const others: readonly CrisisPattern[] = [
     0.55,
     '(bleeding|bled) {2} (badly|heavily|out|a lot|will not stop|everywhere)',
     '(not breathing|can not wake (him|her|them))',
-    '(he|she|they|friend|wife|husband|mum|mom|dad|brother|sister|baby|roommate|i) {2} (is|was|are|am|went|going) {1} unconscious',
+    '(he|she|they|friend|wife|husband|mum|mom|dad|mother|father|brother|sister|baby|roommate|flatmate|boyfriend|girlfriend|partner|i) {2} (is|was|are|am|went|going) {1} unconscious',
     '(losing|lost) {1} (a lot of|too much|so much) blood',
     '(swallowed|took|taken|drank|injected) {6} (dizzy|drowsy|numb|scared|bleach|poison|fading|can not feel)',
   ),

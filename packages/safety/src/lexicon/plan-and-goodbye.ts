@@ -25,6 +25,8 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     'plan',
     0.45,
     '(wrote|written|writing|write|left|leaving) {3} (note|letter|letters|notes) {3} (behind|goodbye|parents|kids|children|family|mum|mom|everyone|wife|husband|for when)',
+    '(finished|wrote|sealed|posted|done with) my (letters|notes|goodbyes)',
+    'everyone (is|will be) taken care of',
   ),
   entry(
     'affairs-in-order',
@@ -72,6 +74,7 @@ export const planAndGoodbye: readonly CrisisPattern[] = [
     '(all )?be over soon',
     'goodbye (cruel world|my friends|mom|mum|dad|my love)',
     '(say|said|saying) {1} goodbye to {5} (in my (head|mind|heart)|silently|forever|for good|already|one last time)',
+    '(start|started|starting|begun|began) {2} (say|saying) {1} goodbye',
   ),
   entry('goodbye-word', 'goodbye', 0.3, 'goodbye', 'thank you for everything', 'before i go', 'thanks for everything'),
   entry(

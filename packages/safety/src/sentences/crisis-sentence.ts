@@ -13,15 +13,16 @@ export interface CrisisSentence {
   readonly text: string;
 }
 
-/** Numbers the lines of one kind and gives them their label. */
+/** Numbers the lines of one kind and gives them their label. `batch` begins the ids; it is the split when absent. */
 export function sentencesOf(
   split: CrisisSentence['split'],
   kind: CrisisSentenceKind,
   texts: readonly string[],
+  batch: string = split,
 ): CrisisSentence[] {
   const label = kind === 'explicit' || kind === 'indirect' ? 'crisis' : 'safe';
   return texts.map((text, index) => ({
-    id: `${split}/${kind}/${String(index + 1).padStart(2, '0')}`,
+    id: `${batch}/${kind}/${String(index + 1).padStart(2, '0')}`,
     split,
     kind,
     label,

@@ -1,0 +1,118 @@
+import { sentencesOf } from './crisis-sentence.js';
+
+// Written after the last change of the patterns and measured once: how the detector does on wordings it has never met.
+
+const explicit = sentencesOf(
+  'held-out',
+  'explicit',
+  [
+    'I am going to kill myself, there is nothing left to say.',
+    'I thought about hanging myself in the shower this morning.',
+    'Since the funeral I want to die every single day.',
+    "I hid my dad's pistol in my room for when I am ready.",
+    "I slashed my forearm and it needs stitches but I won't go.",
+    'I took a box of paracetamol two hours ago and now I regret it.',
+    'No one knows that I tried to end my life in college.',
+    'my head keeps saying kill yourself kill yourself',
+    'I stood on the window ledge and thought about letting myself fall.',
+    'I plan to poison my sister-in-law.',
+    'He hit me so hard that I lost a tooth, and he has a key to my flat.',
+    'I am a nurse and I have stolen enough morphine to never wake up.',
+    'Self-harm is the only thing that calms me down at night.',
+    'My classmate posted that he will shoot himself after the exam.',
+    'I can feel that I am going to hurt myself if I stay alone.',
+    'My stepfather forces me to sleep in his bed.',
+    'I have suicidal plans and I am terrified of telling my wife.',
+    'I wish I were dead, I mean it.',
+    'I want to strangle my baby when she screams and I am afraid I will.',
+    'I swallowed batteries because I wanted to die.',
+  ],
+  'held-out-new',
+);
+
+const indirect = sentencesOf(
+  'held-out',
+  'indirect',
+  [
+    "I don't see any reason to keep going.",
+    'Things would be simpler for my parents without me around.',
+    'I am so tired of waking up every day.',
+    'I keep thinking that nobody would care if I was not here.',
+    'I wish the earth would swallow me and never give me back.',
+    'It feels like there is only one exit from all of this.',
+    'I paid my debts and wrote down all my passwords for my brother.',
+    "I've lost hope that anything will ever change.",
+    'I told my friends I love them, in case it is the last time.',
+    'I no longer want to be part of this world.',
+    "I'm exhausted by the effort of staying alive.",
+    'If I had an accident on the way home I would not mind.',
+    'My life has been a mistake from the beginning.',
+    'I look at the medicine cabinet and wonder.',
+    'I do not have the strength for another morning.',
+    'After Sunday nobody has to look after me any more.',
+    'I have no future, only an end.',
+    'Why do I have to keep living when everyone else gets to leave?',
+    'I feel like a ghost that forgot to leave.',
+    'I only hold on because my mother would not survive losing me.',
+  ],
+  'held-out-new',
+);
+
+const figurative = sentencesOf(
+  'held-out',
+  'figurative',
+  [
+    'I am dying for a decent croissant.',
+    'The heat killed my appetite.',
+    'My boss will have my head for this.',
+    'You could cut the tension with a knife.',
+    'That was a suicide mission of a group project.',
+    'The final boss killed me eleven times last night.',
+    'I was dead to the world after the flight.',
+    'Her comeback was savage, I am dead.',
+    'He bit my head off for asking a simple question.',
+    "It's a matter of life and death that we win this quiz, he joked.",
+    'The landlord is bleeding us dry.',
+    'I hit a wall with my thesis.',
+    'My cactus died, so I clearly cannot keep anything alive.',
+    'We are hanging by a thread with this deadline.',
+    'I jumped the gun and told her too early.',
+    'I nearly drowned in emails today.',
+    'The bus driver gave me a look that could kill.',
+    'This playlist slaps so hard I passed away.',
+    'I was beaten to the last ticket.',
+    'Sitting through that opera was a slow death.',
+  ],
+  'held-out-new',
+);
+
+const everyday = sentencesOf(
+  'held-out',
+  'everyday',
+  [
+    'I struggle to make friends as an adult.',
+    'I am sad that summer is over.',
+    'How do I talk to my teenager about alcohol?',
+    'My colleague died last week and the office feels strange.',
+    'I feel like no one listens to me at home.',
+    'I want to stop feeling so anxious about money.',
+    'I left my partner and now I doubt the decision.',
+    'What is a healthy way to express anger?',
+    'I cannot stop worrying about climate change.',
+    'I would like to sleep through the night again.',
+    'I had to put down my horse and I am heartbroken.',
+    'I feel tired and unmotivated every winter.',
+    'My sister is getting married and I feel left behind.',
+    'I keep losing my patience with my students.',
+    'Can breathing exercises help against panic?',
+    'I am disappointed with my exam results.',
+    'My partner forgot our anniversary.',
+    'I am scared of the operation next month.',
+    'I do not know how to comfort my crying friend.',
+    'I feel better when I go for a walk.',
+  ],
+  'held-out-new',
+);
+
+/** The held-out sentences that are newer than the patterns. */
+export const newHeldOutSentences = [...explicit, ...indirect, ...figurative, ...everyday];
