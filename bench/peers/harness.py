@@ -10,11 +10,9 @@ import torch
 
 
 def settings():
-    """The settings that bench passes as JSON, with PyTorch on all cores."""
-    given = json.loads(sys.argv[1])
-    torch.set_num_threads(os.cpu_count() or 1)
+    """The settings that bench passes as JSON."""
     torch.manual_seed(7)
-    return given
+    return json.loads(sys.argv[1])
 
 
 def device_for(backend):
@@ -46,9 +44,18 @@ def measure(work, device, repeats, warm_up, at_least_ms=0.0):
     return times
 
 
-def timing(times, device, detail=None):
-    threads = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name()
-    notes = [f"torch {torch.__version__}", "float32", threads, detail]
+def fastest(device, times_with, variants=(None,)):
+    """The peer at its best: all variants, each on all cores and on one, which wins for small work and on a busy machine."""
+    timings = []
+    for threads in sorted({1, os.cpu_count() or 1}) if device.type == "cpu" else [1]:
+        torch.set_num_threads(threads)
+        timings += [timing(times_with(variant), device, variant) for variant in variants]
+    return min(timings, key=lambda one: one["medianMs"])
+
+
+def timing(times, device, variant):
+    where = f"threads: {torch.get_num_threads()}" if device.type == "cpu" else torch.cuda.get_device_name()
+    notes = [torch.__version__, "float32", where, variant]
     return {
         "medianMs": statistics.median(times),
         "minMs": min(times),

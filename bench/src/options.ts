@@ -3,6 +3,8 @@ import { parseArgs } from 'node:util';
 /** What the command line asks for. */
 export interface Options {
   readonly only: string | undefined;
+  /** The only backend to measure; all that are present when absent. */
+  readonly backend: string | undefined;
   readonly json: boolean;
   readonly list: boolean;
   readonly help: boolean;
@@ -14,6 +16,7 @@ export interface Options {
 export const usage = `npm run bench -- [options]
 
   --only NAME          one comparison instead of all
+  --backend NAME       one backend instead of all that are present
   --json               one line of JSON per comparison on stdout (use npm run --silent to have nothing else there)
   --list               the comparisons
   --repeats N          timed repeats of ours and of quick peers (5)
@@ -29,6 +32,7 @@ export function readOptions(commandLine: readonly string[]): Options {
     args: [...commandLine],
     options: {
       only: { type: 'string' },
+      backend: { type: 'string' },
       json: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -39,6 +43,7 @@ export function readOptions(commandLine: readonly string[]): Options {
   });
   return {
     only: values.only,
+    backend: values.backend,
     json: values.json,
     list: values.list,
     help: values.help,
