@@ -34,12 +34,12 @@ figcaption{font-weight:550;margin-bottom:8px}
 figcaption .hint{margin-left:6px}
 .scroll{overflow-x:auto}
 .confusion td,.confusion th,.heat td,.heat th{padding:9px 16px;border:1px solid var(--line)}
-.confusion thead th,.heat thead th{font-size:13px;font-weight:550}
+.confusion thead th,.heat thead th{font-size:12.5px;font-weight:550}
 .confusion thead td,.heat thead td{border:0}
 .confusion td b,.heat td b{display:block;font-size:17px}
 .confusion .right b{color:var(--accent)}.confusion .wrong b{color:var(--wrong)}
 .confusion .hint,.heat .hint{display:block}
-.heat{width:100%;table-layout:fixed;min-width:560px}
+.heat{width:100%;table-layout:fixed;min-width:620px}.heat th{font-size:13px;padding:9px 8px;overflow-wrap:anywhere}.values .hint{white-space:nowrap}
 .heat td{text-align:center;background:color-mix(in srgb,var(--accent) var(--tint),transparent)}
 .heat td .hint{color:inherit;opacity:.75}
 .lines{display:block;width:100%;min-width:480px;height:auto}
