@@ -100,10 +100,15 @@ function usageTables() {
 }
 
 function crisisRows() {
-  return ['dev', 'held-out'].map((split) => {
-    const { metrics } = task(`crisis detection, ${split} sentences`);
+  const sets = {
+    dev: 'seen while tuning',
+    'held-out': 'held out, written first',
+    'held-out-new': '**held out, written last**',
+  };
+  return Object.entries(sets).map(([set, label]) => {
+    const { metrics } = task(`crisis detection, ${set} sentences`);
     const rate = (name) => metrics.find((metric) => metric.name === name && metric.group === undefined);
-    return `| ${split} | ${value(rate('sensitivity'))}, n ${rate('sensitivity').n} | ${value(rate('false alarm rate'))}, n ${rate('false alarm rate').n} |`;
+    return `| ${label} | ${value(rate('sensitivity'))}, n ${rate('sensitivity').n} | ${value(rate('false alarm rate'))}, n ${rate('false alarm rate').n} |`;
   });
 }
 
@@ -213,7 +218,8 @@ ${usageTables().join('\n')}
 
 ## Crisis detection (not the model)
 
-The detector of \`@therapeutic-moe/safety\` on invented sentences; the held-out ones were written before its patterns were tuned.
+The detector of \`@therapeutic-moe/safety\` on invented sentences. One author wrote sentences and patterns, so only the last row, written after the last pattern,
+says how it does on new wordings: it misses many.
 
 | sentences | sensitivity | false alarm rate |
 | --- | --- | --- |

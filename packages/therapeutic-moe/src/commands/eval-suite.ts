@@ -13,16 +13,22 @@ import type { ChatMessage } from '@therapeutic-moe/server';
 import type { LanguageModel } from '../language-model.js';
 import { evaluationQuestions } from './eval-questions.js';
 
+/**
+ * The sets of invented sentences, by the beginning of their ids. The detector's patterns were written after `held-out` and before `held-out-new`, which is
+ * therefore the honest one: it holds wordings that nobody had in mind.
+ */
+export const crisisSets = ['dev', 'held-out', 'held-out-new'] as const;
+
 /** The crisis detector on sentences of our own, by kind. It is the policy that is measured here, not the model. */
-export function crisisTask(split: 'dev' | 'held-out'): Task {
+export function crisisTask(set: (typeof crisisSets)[number]): Task {
   const { thresholds } = resolvePolicy();
   const samples = crisisSentences.sentences
-    .filter((sentence) => sentence.split === split)
+    .filter(({ id }) => id.startsWith(`${set}/`))
     .map(({ id, kind, label, text }) => ({ id, group: kind, target: label === 'crisis', input: text }));
   return detectionTask({
-    name: `crisis detection, ${split} sentences`,
+    name: `crisis detection, ${set} sentences`,
     description: 'Sentences invented by this project; the detector that runs in front of the cache and the model.',
-    dataset: dataset(`crisis sentences ${crisisSentences.version}, ${split}`, samples),
+    dataset: dataset(`crisis sentences ${crisisSentences.version}, ${set}`, samples),
     positive: 'crisis',
     detect: (text) => detectCrisis([{ role: 'user', content: text }], thresholds).level !== 'none',
   });

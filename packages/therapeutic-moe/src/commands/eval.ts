@@ -4,7 +4,7 @@ import { evaluate, openAiModel, type Task, writeResults } from '@therapeutic-moe
 import { defineCommand } from 'citty';
 import type { LanguageModel } from '../language-model.js';
 import { chatDefaults } from './chat-defaults.js';
-import { crisisTask, fileTasks, questionsTask } from './eval-suite.js';
+import { crisisSets, crisisTask, fileTasks, questionsTask } from './eval-suite.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
 
@@ -38,7 +38,7 @@ export const evalCommand = defineCommand({
       );
     const model = args.url ? undefined : await loadFromOptions(args);
     try {
-      const tasks: Task[] = [crisisTask('dev'), crisisTask('held-out')];
+      const tasks: Task[] = crisisSets.map(crisisTask);
       tasks.push(
         questionsTask(
           model
