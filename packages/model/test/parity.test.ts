@@ -19,7 +19,12 @@ interface Expected {
 const fixtures = fileURLToPath(new URL('./fixtures/', import.meta.url));
 const cases = ['mistral-nemo-shape', 'mistral-tied', 'mistral-rope-linear', 'mixtral-4x-top2', 'mixtral-7x-top3'];
 
-async function expectEqualToReference(model: CausalLm, ids: number[], expected: Omit<Expected, 'ids'>): Promise<void> {
+async function expectEqualToReference(
+  model: CausalLm,
+  ids: number[],
+  expected: Omit<Expected, 'ids'>,
+  steps = Number.POSITIVE_INFINITY,
+): Promise<void> {
   const { logits, best } = tf.tidy(() => {
     const { logits } = model.forward(tf.tensor2d([ids], [1, ids.length], 'int32'));
     return {
@@ -31,23 +36,26 @@ async function expectEqualToReference(model: CausalLm, ids: number[], expected: 
   expect([...(await best.data())]).toEqual(expected.all_argmax);
   tf.dispose([logits, best]);
   const session = model.createSession();
+  const tokens = expected.greedy.slice(0, steps);
   const greedy: number[] = [];
-  for (let next = ids; greedy.length < expected.greedy.length; next = [greedy.at(-1)!]) {
+  for (let next = ids; greedy.length < tokens.length; next = [greedy.at(-1)!]) {
     const { logits } = await session.append(next);
     greedy.push(logits.indexOf(Math.max(...logits)));
   }
   session.dispose();
-  expect(greedy).toEqual(expected.greedy);
+  expect(greedy).toEqual(tokens);
 }
 
-describeOnBackends('Hugging Face parity', () => {
+describeOnBackends('Hugging Face parity', (backend) => {
+  const steps = backend === 'webgpu' ? 2 : undefined; // SwiftShader takes a second for each
+
   for (const name of cases) {
     const directory = `${fixtures}${name}`;
     const expected = JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) as Expected;
 
     it(`${name}: logits, every argmax, and greedy tokens decoded with the cache`, async () => {
       const model = await loadModelDirectory(directory);
-      await expectEqualToReference(model, expected.ids, expected);
+      await expectEqualToReference(model, expected.ids, expected, steps);
       model.dispose();
     });
 
@@ -55,13 +63,13 @@ describeOnBackends('Hugging Face parity', () => {
     it(`${name}: with its adapter, beside the base, merged, and taken off again`, async () => {
       const model = await loadModelDirectory(directory);
       const adapter = await loadAdapter(model, `${directory}/adapter`);
-      await expectEqualToReference(model, expected.ids, expected.adapter!);
+      await expectEqualToReference(model, expected.ids, expected.adapter!, steps);
       adapter.merge();
-      await expectEqualToReference(model, expected.ids, expected.adapter!);
+      await expectEqualToReference(model, expected.ids, expected.adapter!, steps);
       adapter.unmerge();
-      await expectEqualToReference(model, expected.ids, expected.adapter!);
+      await expectEqualToReference(model, expected.ids, expected.adapter!, steps);
       mergeLora(model, adapter);
-      await expectEqualToReference(model, expected.ids, expected.adapter!);
+      await expectEqualToReference(model, expected.ids, expected.adapter!, steps);
       model.dispose();
     });
   }
