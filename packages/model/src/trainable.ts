@@ -37,7 +37,7 @@ export interface TrainingLoss {
 /** A model as a trainer sees it: the variables to fit, and the loss of a batch. */
 export interface TrainableModel {
   parameters(): ReadonlyMap<string, tf.Variable>;
-  loss(batch: TokenBatch, step: { tokensInStep: number; seed: number }): TrainingLoss;
+  loss(batch: TokenBatch, step: { tokensInStep: number; seed?: number }): TrainingLoss;
 }
 
 /**

@@ -25,7 +25,7 @@ export async function evaluate(trainable: Trainable, { batches, bytes }: Evaluat
   let nats = 0;
   for (const batch of batches) {
     const sum = tf.tidy(() => {
-      const { crossEntropySum } = trainable.loss(batch, { tokensInStep: tokens, seed: 0 }).metrics;
+      const { crossEntropySum } = trainable.loss(batch, { tokensInStep: tokens }).metrics;
       if (!crossEntropySum) throw new Error("evaluate: the trainable's metrics must hold crossEntropySum.");
       return crossEntropySum;
     });

@@ -27,6 +27,8 @@ const lora = section({
   r: whole(1),
   /** Scale: the update is multiplied by loraAlpha / r. */
   loraAlpha: positive,
+  /** Dropout on the adapter's input while training. */
+  loraDropout: optional(number(0, 0.999), 0),
   /** Linears that get an adapter. Default q_proj, k_proj, v_proj, o_proj. */
   targetModules: optional(listOf(text), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
 });

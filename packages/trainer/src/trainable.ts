@@ -37,9 +37,10 @@ export interface Trainable {
   parameters(): ReadonlyMap<string, tf.Variable>;
   /**
    * The loss of one micro-batch. `total` is `crossEntropySum / tokensInStep` plus auxiliary losses weighted by the batch's
-   * share of `tokensInStep`, so that adding the gradients of a step's micro-batches gives those of one big batch.
+   * share of `tokensInStep`, so that adding the gradients of a step's micro-batches gives those of one big batch. `seed` is there
+   * while training and seeds dropout; in evaluation it is absent.
    */
-  loss(batch: TrainBatch, step: { tokensInStep: number; seed: number }): LossTerms;
+  loss(batch: TrainBatch, step: { tokensInStep: number; seed?: number }): LossTerms;
 }
 
 /** Tokens of a batch whose prediction counts. */

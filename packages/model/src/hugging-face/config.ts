@@ -116,6 +116,8 @@ export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
         : { rope_type: 'default' }),
     },
     rope_theta: config.ropeTheta,
+    // What transformers 4 reads; version 5 prefers rope_parameters.
+    ...(ropeScaling.type === 'linear' ? { rope_scaling: { type: 'linear', factor: ropeScaling.factor } } : {}),
     sliding_window: null,
     tie_word_embeddings: config.tieWordEmbeddings,
     vocab_size: config.vocabSize,
