@@ -83,9 +83,9 @@ async function reach(url: string, request: () => Promise<Response>, signal?: Abo
     return await request();
   } catch (cause) {
     signal?.throwIfAborted();
-    throw new Error(
-      `openAiModel: ${url} could not be reached: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    // fetch says only "fetch failed"; why stands in its cause
+    const { code } = ((cause as Error).cause ?? {}) as { code?: string };
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`openAiModel: ${url} could not be reached: ${why}${code ? ` (${code})` : ''}`, { cause });
   }
 }

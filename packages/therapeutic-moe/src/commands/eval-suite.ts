@@ -19,18 +19,38 @@ import { evaluationQuestions } from './eval-questions.js';
  */
 export const crisisSets = ['dev', 'held-out', 'held-out-new'] as const;
 
-/** The crisis detector on sentences of our own, by kind. It is the policy that is measured here, not the model. */
-export function crisisTask(set: (typeof crisisSets)[number]): Task {
-  const { thresholds } = resolvePolicy();
+/** Finds a crisis in what a user says: our detector, or a server that tells what its policy did. */
+export type CrisisDetector = (text: string, signal: AbortSignal) => boolean | Promise<boolean>;
+
+/** The detector that this package's server runs in front of the cache and the model. */
+export const localCrisisDetector: CrisisDetector = (text) =>
+  detectCrisis([{ role: 'user', content: text }], resolvePolicy().thresholds).level !== 'none';
+
+/** A server's own detector, read from the `tmoe.safety` of its replies. */
+export function remoteCrisisDetector(model: EvaluatedModel): CrisisDetector {
+  return async (text, signal) => {
+    const action = safetyActionOf(await model([{ role: 'user', content: text }], signal));
+    if (action === undefined) throw new Error('the server answered without tmoe.safety.');
+    return action === 'resources';
+  };
+}
+
+/** What a reply says its server's policy did, or undefined when it says nothing. */
+export function safetyActionOf({ body }: { body?: unknown }): string | undefined {
+  return (body as { tmoe?: { safety?: { action?: string } } } | undefined)?.tmoe?.safety?.action;
+}
+
+/** A crisis detector on sentences of our own, by kind. It is a policy that is measured here, not a model. */
+export function crisisTask(set: (typeof crisisSets)[number], detect: CrisisDetector): Task {
   const samples = crisisSentences.sentences
     .filter(({ id }) => id.startsWith(`${set}/`))
     .map(({ id, kind, label, text }) => ({ id, group: kind, target: label === 'crisis', input: text }));
   return detectionTask({
     name: `crisis detection, ${set} sentences`,
-    description: 'Sentences invented by this project; the detector that runs in front of the cache and the model.',
+    description: 'Sentences invented by this project; the detector that stands in front of the model.',
     dataset: dataset(`crisis sentences ${crisisSentences.version}, ${set}`, samples),
     positive: 'crisis',
-    detect: (text) => detectCrisis([{ role: 'user', content: text }], thresholds).level !== 'none',
+    detect,
   });
 }
 
@@ -65,7 +85,7 @@ export async function fileTasks(model: LanguageModel, files: readonly string[], 
       id: `row-${n}`,
       group: typeof row.domain === 'string' ? row.domain : undefined,
       target: undefined,
-      input: Array.isArray(row.messages) ? { messages: row.messages as ChatMessage[] } : { text: String(row.text) },
+      input: readRow(row),
     }));
     const samples = [...Map.groupBy(whole.samples, ({ group }) => group).values()].flatMap((rows) =>
       spread(rows, limit),
@@ -96,6 +116,13 @@ export async function fileTasks(model: LanguageModel, files: readonly string[], 
     }
   }
   return tasks;
+}
+
+/** @throws when the row is neither a text nor a conversation; the reader reports it by number. */
+function readRow({ text, messages }: Readonly<Record<string, unknown>>): Row {
+  if (Array.isArray(messages) && messages.length > 0) return { messages: messages as ChatMessage[] };
+  if (typeof text === 'string' && text !== '') return { text };
+  throw new Error('neither text nor messages');
 }
 
 /** At most `limit` items, evenly over the list. */

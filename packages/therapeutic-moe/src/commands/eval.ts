@@ -4,7 +4,15 @@ import { evaluate, openAiModel, type Task, writeResults } from '@therapeutic-moe
 import { defineCommand } from 'citty';
 import type { LanguageModel } from '../language-model.js';
 import { chatDefaults } from './chat-defaults.js';
-import { crisisSets, crisisTask, fileTasks, questionsTask } from './eval-suite.js';
+import {
+  crisisSets,
+  crisisTask,
+  fileTasks,
+  localCrisisDetector,
+  questionsTask,
+  remoteCrisisDetector,
+  safetyActionOf,
+} from './eval-suite.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
 
@@ -38,19 +46,9 @@ export const evalCommand = defineCommand({
       );
     const model = args.url ? undefined : await loadFromOptions(args);
     try {
-      const tasks: Task[] = crisisSets.map(crisisTask);
-      tasks.push(
-        questionsTask(
-          model
-            ? localModel(model, seed)
-            : openAiModel({
-                baseUrl: args.url!,
-                model: args['url-model'],
-                temperature: chatDefaults.temperature,
-                seed,
-              }),
-        ),
-      );
+      const tasks = model
+        ? [...crisisSets.map((set) => crisisTask(set, localCrisisDetector)), questionsTask(localModel(model, seed))]
+        : await tasksForUrl(args.url!, args['url-model'], seed);
       if (model) tasks.push(...(await fileTasks(model, files, limit)));
       const results = await evaluate(tasks, {
         seed,
@@ -71,6 +69,20 @@ export const evalCommand = defineCommand({
     }
   },
 });
+
+/**
+ * What can be asked of a server. Its crisis detection is measured where its replies tell what the policy did; our own detector says nothing about it.
+ *
+ * @throws before any task runs when the server does not answer.
+ */
+async function tasksForUrl(baseUrl: string, model: string, seed: number): Promise<Task[]> {
+  const { temperature } = chatDefaults;
+  const brief = openAiModel({ baseUrl, model, temperature: 0, maxTokens: 1 });
+  const reports = safetyActionOf(await brief([{ role: 'user', content: 'Hello.' }])) !== undefined;
+  if (!reports) console.error('eval: this server does not report a safety action; crisis detection is left out.');
+  const crisis = reports ? crisisSets.map((set) => crisisTask(set, remoteCrisisDetector(brief))) : [];
+  return [...crisis, questionsTask(openAiModel({ baseUrl, model, temperature, seed }))];
+}
 
 /** Replies as the server would give them by default. */
 function localModel(model: LanguageModel, seed: number) {
