@@ -1,4 +1,5 @@
 // Brings pnpm and all dependencies, Node 22 among them, with nothing but npm and the npm registry. Quick when nothing changed.
+// Run directly it also builds the command line, so that `npx therapeutic-moe` works; --no-build leaves that out.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -89,4 +90,28 @@ function explain(what, output) {
   return `${lines}\n\nsetup: ${what}. ${why}`;
 }
 
-if (isMain(import.meta.url)) await setUp();
+/**
+ * Builds what `npx therapeutic-moe` runs, without declarations; what did not change comes from turbo's cache.
+ *
+ * @returns the exit code and the output of turbo.
+ */
+export function buildCommandLine() {
+  return run(
+    'turbo',
+    ['run', 'build', '--filter=therapeutic-moe', '--output-logs=errors-only', '--log-order=grouped'],
+    {
+      onLine: (line) => /error|fail/i.test(line) && console.error(line),
+      environment: { TMOE_DECLARATIONS: '0' },
+    },
+  );
+}
+
+if (isMain(import.meta.url)) {
+  await setUp();
+  if (!process.argv.includes('--no-build')) {
+    console.log('setup: building the command line');
+    const { code, output } = await buildCommandLine();
+    if (code !== 0) fail(`${output.trim()}\n\nsetup: the build failed; its output stands above.`);
+    console.log('setup: npx therapeutic-moe --help works now');
+  }
+}
