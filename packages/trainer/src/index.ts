@@ -23,7 +23,7 @@ export { duration, type Logger } from './progress.js';
 export { type CosineOptions, cosineSchedule, type Schedule } from './schedule.js';
 export { computeStepGradients, type StepGradients, type StepMetrics } from './step-gradients.js';
 export { stopOnSignals } from './stop-on-signals.js';
-export { clipScale, type TrainOptions, type TrainResult, train } from './train.js';
+export { clipScale, findResumePoint, type TrainOptions, type TrainResult, train } from './train.js';
 export {
   type BestEvaluation,
   latestTrainCheckpoint,

@@ -213,20 +213,30 @@ function checkOptions({ steps, accumulationSteps = 1, evaluation, maxGradientNor
     throw new Error('train: evaluation.sets is empty; leave evaluation out to train without scoring.');
 }
 
+/**
+ * The checkpoint that a run in this output folder goes on from; none for a new run.
+ *
+ * @throws when a new run would write over an old one, or there is nothing to resume.
+ */
+export async function findResumePoint(output: string, resume = false): Promise<string | undefined> {
+  const folder = join(output, 'checkpoints');
+  const latest = await latestTrainCheckpoint(folder);
+  if (!resume && latest)
+    throw new Error(`train: ${output} already holds a run (${latest}). Resume it, or name another output folder.`);
+  if (resume && !latest)
+    throw new Error(`train: there is no whole checkpoint in ${folder} to resume from. Start without resume.`);
+  return latest;
+}
+
 /** The state a run starts with: zero, or the newest checkpoint's, whose tensors and data position are put back. */
 async function startState(
   { resume, output, data, settings = {} }: TrainOptions,
   tensors: TensorGroups,
 ): Promise<RunState> {
-  const folder = join(output, 'checkpoints');
-  const latest = await latestTrainCheckpoint(folder);
-  if (!resume) {
-    if (latest)
-      throw new Error(`train: ${output} already holds a run (${latest}). Resume it, or name another output folder.`);
+  const latest = await findResumePoint(output, resume);
+  if (!latest) {
     return { step: 0, tokens: 0, elapsedSeconds: 0, data: data.state(), evaluationsWithoutGain: 0, settings };
   }
-  if (!latest)
-    throw new Error(`train: there is no whole checkpoint in ${folder} to resume from. Start without resume.`);
   const state = await readTrainState(latest);
   for (const key of new Set([...Object.keys(state.settings), ...Object.keys(settings)])) {
     const [before, now] = [state.settings[key], settings[key]].map((value) => JSON.stringify(value));

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { configToHuggingFace, presets } from '@therapeutic-moe/model';
 import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic-moe/tokenizer';
 import { resolveTrainConfig } from '@therapeutic-moe/trainer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -124,5 +125,43 @@ describe('runTrain', () => {
     await expect(runTrain(config('none', { model: { preset: 'terapeutic' } }), { logger: silent })).rejects.toThrow(
       'config: model.preset must be one of therapeutic',
     );
+  });
+
+  describe('refuses before a backend is named and data is read', () => {
+    const absent = join(tmpdir(), 'no-such-rows.jsonl');
+    const data = { format: 'text', train: [absent], validation: [absent], sequenceLength: 16 };
+    const refused = (output: string, more: Record<string, unknown>, resume = false) => {
+      // A backend that does not exist, so that starting it would be the first thing to fail.
+      const broken = { ...config(output, { data, ...more }), backend: 'none such' as 'wasm' };
+      return expect(runTrain(broken, { logger: silent, resume })).rejects;
+    };
+
+    it('an override that the preset does not take', () =>
+      refused('early', { model: { preset: 'therapeutic', overrides: { ...tiny, numKeyValueHeads: 3 } } }).toThrow(
+        'numKeyValueHeads is 3 but numAttentionHeads is 2',
+      ));
+
+    it('an adapter on a linear that the model does not have, or a model folder that is not there', async () => {
+      const lora = { r: 2, loraAlpha: 4, targetModules: ['gate'] };
+      const from = join(folder, 'written');
+      await mkdir(from, { recursive: true });
+      const json = configToHuggingFace(presets.therapeutic({ ...tiny, vocabSize: 300 }), 'float32');
+      await writeFile(join(from, 'config.json'), JSON.stringify(json));
+      await refused('early', { model: { from }, lora }).toThrow(
+        "config: lora does not fit the model: countParameters: lora target 'gate' is not one of q_proj",
+      );
+      await refused('early', { model: { from: join(folder, 'absent') } }).toThrow('config.json: cannot be read');
+    });
+
+    it('rows longer than the model', () =>
+      refused('early', { data: { ...data, sequenceLength: 65 } }).toThrow('data.sequenceLength is 65'));
+
+    it('an output folder with a run in it, and one without when resuming', async () => {
+      const checkpoint = join(folder, 'held/checkpoints/step-00000001');
+      await mkdir(checkpoint, { recursive: true });
+      await writeFile(join(checkpoint, 'state.json'), JSON.stringify({ format: 1, step: 1, files: {} }));
+      await refused('held', {}).toThrow('already holds a run');
+      await refused('early', {}, true).toThrow('there is no whole checkpoint');
+    });
   });
 });

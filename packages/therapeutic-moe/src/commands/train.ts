@@ -8,7 +8,6 @@ import {
   countParameters,
   loadModelDirectory,
   mergeLora,
-  presets,
   saveModelDirectory,
   trainable,
 } from '@therapeutic-moe/model';
@@ -18,6 +17,7 @@ import {
   type DomainSize,
   duration,
   type EvaluationRecord,
+  findResumePoint,
   type Logger,
   loadTrainData,
   readJsonLines,
@@ -31,6 +31,7 @@ import {
   train,
   trainConfigWarnings,
 } from '@therapeutic-moe/trainer';
+import { planTrain } from './plan-train.js';
 
 /** Options of `runTrain`. */
 export interface RunTrainOptions {
@@ -56,15 +57,18 @@ export interface TrainSummary {
  * has the adapter merged in), `output/train.jsonl`, `output/evaluations.jsonl`, `output/checkpoints`, `output/summary.json`, `output/report.html`.
  * The first SIGINT or SIGTERM saves a checkpoint and stops.
  *
- * @throws in the words of the part that refused: config, data, model or checkpoint.
+ * @throws in the words of the part that refused: config, data, model or checkpoint. What the config, the model's own config
+ *   and the output folder can tell is refused before a backend starts or data is read.
  */
 export async function runTrain(
   config: TrainConfig,
   { resume = false, logger }: RunTrainOptions,
 ): Promise<TrainSummary> {
   for (const warning of trainConfigWarnings(config)) logger.warn(warning);
-  const { name: backend } = await useBackend(config.backend, { logger });
   const tokenizer = await Tokenizer.fromDirectory(config.tokenizer);
+  const modelConfig = await planTrain(config, tokenizer);
+  await findResumePoint(config.output, resume);
+  const { name: backend } = await useBackend(config.backend, { logger });
   const data = await loadTrainData(config, tokenizer);
   for (const [domain, { rows, tokens }] of Object.entries(data.sizes))
     logger.info(`data: ${domain} ${rows} rows, ${tokens} tokens`);
@@ -74,7 +78,8 @@ export async function runTrain(
     );
   }
 
-  const model = await openModel(config, tokenizer);
+  const { from } = config.model;
+  const model = from === undefined ? CausalLm.create(modelConfig, config.seed) : await loadModelDirectory(from);
   const stop = stopOnSignals();
   try {
     const adapter = config.lora && attachLora(model, config.lora, config.seed);
@@ -131,34 +136,6 @@ export async function runTrain(
     stop.dispose();
     model.dispose();
   }
-}
-
-async function openModel({ model: from, data, seed }: TrainConfig, tokenizer: Tokenizer): Promise<CausalLm> {
-  const model = from.from === undefined ? createModel(from, tokenizer, seed) : await loadModelDirectory(from.from);
-  const { vocabSize, maxPositionEmbeddings } = model.config;
-  const problem =
-    vocabSize < tokenizer.vocabSize
-      ? `the tokenizer has ${tokenizer.vocabSize} entries, the model's vocabSize is ${vocabSize}; use the tokenizer the model was made for, or a larger vocabSize`
-      : data.sequenceLength > maxPositionEmbeddings
-        ? `data.sequenceLength is ${data.sequenceLength}, the model's maxPositionEmbeddings is ${maxPositionEmbeddings}; shorten the rows or raise it`
-        : undefined;
-  if (problem) {
-    model.dispose();
-    throw new Error(`config: ${problem}.`);
-  }
-  return model;
-}
-
-function createModel(
-  { preset = '', overrides = {} }: TrainConfig['model'],
-  tokenizer: Tokenizer,
-  seed: number,
-): CausalLm {
-  const make = Object.hasOwn(presets, preset) ? presets[preset as keyof typeof presets] : undefined;
-  if (!make)
-    throw new Error(`config: model.preset must be one of ${Object.keys(presets).join(', ')}, got "${preset}".`);
-  const { eosTokenId, bosTokenId = eosTokenId } = tokenizer;
-  return CausalLm.create(make({ vocabSize: tokenizer.vocabSize, eosTokenId, bosTokenId, ...overrides }), seed);
 }
 
 function describeParameters(

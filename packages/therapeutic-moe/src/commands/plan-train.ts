@@ -1,0 +1,44 @@
+import { countParameters, type ModelConfig, presets, readModelConfig } from '@therapeutic-moe/model';
+import type { Tokenizer } from '@therapeutic-moe/tokenizer';
+import type { TrainConfig } from '@therapeutic-moe/trainer';
+
+/**
+ * The config of the model that a run trains, checked against the rest of the run's config. Reads `config.json` at most:
+ * no backend, no weights, no data.
+ *
+ * @throws when preset, overrides, adapter, tokenizer, row length and domains do not fit each other.
+ */
+export async function planTrain(config: TrainConfig, tokenizer: Tokenizer): Promise<ModelConfig> {
+  const { model, lora, data } = config;
+  const planned = model.from === undefined ? fromPreset(model, tokenizer) : await readModelConfig(model.from);
+  const { vocabSize, maxPositionEmbeddings } = planned;
+  if (vocabSize < tokenizer.vocabSize) {
+    throw new Error(
+      `config: the tokenizer has ${tokenizer.vocabSize} entries, the model's vocabSize is ${vocabSize}; use the tokenizer the model was made for, or a larger vocabSize.`,
+    );
+  }
+  if (data.sequenceLength > maxPositionEmbeddings) {
+    throw new Error(
+      `config: data.sequenceLength is ${data.sequenceLength}, the model's maxPositionEmbeddings is ${maxPositionEmbeddings}; shorten the rows or raise it.`,
+    );
+  }
+  checkAdapter(planned, lora);
+  return planned;
+}
+
+function fromPreset({ preset = '', overrides = {} }: TrainConfig['model'], tokenizer: Tokenizer): ModelConfig {
+  const make = Object.hasOwn(presets, preset) ? presets[preset as keyof typeof presets] : undefined;
+  if (!make)
+    throw new Error(`config: model.preset must be one of ${Object.keys(presets).join(', ')}, got "${preset}".`);
+  const { eosTokenId, bosTokenId = eosTokenId } = tokenizer;
+  return make({ vocabSize: tokenizer.vocabSize, eosTokenId, bosTokenId, ...overrides });
+}
+
+function checkAdapter(model: ModelConfig, lora: TrainConfig['lora']): void {
+  if (!lora) return;
+  try {
+    countParameters(model, lora);
+  } catch (cause) {
+    throw new Error(`config: lora does not fit the model: ${(cause as Error).message}`, { cause });
+  }
+}
