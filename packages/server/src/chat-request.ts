@@ -113,6 +113,12 @@ export function parseChatRequest(body: unknown): ChatRequest {
       { param: 'max_tokens' },
     );
   }
+  // Safety looks at what a person said; a conversation without a person's turn would reach the model unassessed.
+  if (!fields.messages.some(({ role }) => role === 'user')) {
+    throw new ApiError(400, 'messages: there is no user message; add what the model shall answer.', {
+      param: 'messages',
+    });
+  }
   const stop = fields.stop ?? [];
   return {
     model: fields.model ?? undefined,

@@ -142,6 +142,17 @@ describe('a completion', () => {
 
 describe('refused requests', () => {
   const refused: [name: string, body: unknown, param: string | null, words: string][] = [
+    [
+      'no turn of a user',
+      {
+        messages: [
+          { role: 'system', content: 'Be kind.' },
+          { role: 'assistant', content: 'Hello.' },
+        ],
+      },
+      'messages',
+      'messages: there is no user message; add what the model shall answer.',
+    ],
     ['no messages', {}, 'messages', 'messages: must be a non-empty array of messages, got nothing.'],
     [
       'an empty list',
