@@ -3,6 +3,8 @@ export interface AppEnvironment {
   Bindings: {
     /** The tenant of callers without key or header, fixed by `serve`. */
     tenant?: string;
+    /** Names that a Host header may carry beside this machine's own, fixed by `serve`; absent, any. */
+    allowedHosts?: readonly string[];
   };
   Variables: {
     requestId: string;

@@ -12,6 +12,7 @@ import { type ApiKey, requireKey } from './authentication.js';
 import type { CachedReply } from './cached-reply.js';
 import type { ChatModel, ChatOptions } from './chat-model.js';
 import { crossOrigin } from './cross-origin.js';
+import { knownHost } from './known-host.js';
 import { describeFailure, type Logger, silentLogger } from './logger.js';
 import type { ReplyParts } from './make-reply.js';
 import { findModel, modelBody, modelsByName } from './model-list.js';
@@ -71,6 +72,7 @@ export function createApp(options: AppOptions): ServerApp {
   app.use(observe(metrics, logger));
   app.use(requestId({ limitLength: 64 }));
   app.use(securityHeaders);
+  app.use(knownHost);
   app.use('/v1/*', crossOrigin(options.corsOrigins));
   if (options.apiKeys !== undefined && options.apiKeys.length > 0) {
     app.use('/v1/*', requireKey(options.apiKeys));

@@ -12,5 +12,6 @@ export {
 } from './chat-model.js';
 export { type AppOptions, createApp, type ServerApp } from './create-app.js';
 export type { Logger } from './logger.js';
+export { isLoopback } from './loopback.js';
 export type { ReplyReport, ReportedResource } from './reply-report.js';
 export { closeOnSignals, type RunningServer, type ServeOptions, serve } from './serve.js';

@@ -1,3 +1,4 @@
+import { get } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { resolvePolicy } from '@therapeutic-moe/safety';
 import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
@@ -28,6 +29,15 @@ const send = (url: string, body: object, signal?: AbortSignal) =>
     signal,
   });
 
+/** Asks for `/health` under a Host header of one's own, which fetch does not let one set. */
+function getAs(host: string, port: number): Promise<{ status?: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path: '/health', headers: { host } }, async (response) => {
+      resolve({ status: response.statusCode, body: (await response.toArray()).join('') });
+    }).on('error', reject);
+  });
+}
+
 describe('serve', () => {
   it('answers at the URL it gives, and caches for the one person on this machine', async () => {
     const { url, port } = await start(fakeChatModel());
@@ -37,6 +47,23 @@ describe('serve', () => {
       results.push(((await (await send(url, { temperature: 0 })).json()) as Completion).tmoe.cache);
     }
     expect(results).toEqual(['miss', 'hit']);
+  });
+
+  it('refuses names that another site let point at this machine', async () => {
+    const { port } = await start(fakeChatModel());
+    const status = async (host: string, to = port) => (await getAs(host, to)).status;
+    const refused = await getAs(`rebound.example:${port}`, port);
+    expect(refused.status).toBe(403);
+    expect(refused.body).toContain('host_not_allowed');
+    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, '[::1]:9000', 'LOCALHOST'])
+      expect([host, await status(host)]).toEqual([host, 200]);
+    for (const host of ['localhost.rebound.example', '127.0.0.1.rebound.example', 'localhost:80:80'])
+      expect([host, await status(host)]).not.toEqual([host, 200]);
+    const behindProxy = await start(fakeChatModel(), { allowedHosts: ['chat.example'] });
+    expect(await status('chat.example', behindProxy.port)).toBe(200);
+    expect(await status('other.example', behindProxy.port)).toBe(403);
+    const open = await start(fakeChatModel(), { host: '0.0.0.0' });
+    expect(await status('any.example', open.port)).toBe(200);
   });
 
   it('says what is wrong with an address it cannot listen on', async () => {

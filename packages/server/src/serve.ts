@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { ServerApp } from './create-app.js';
+import { isLoopback } from './loopback.js';
 
 /** Where to listen, and how to stop. */
 export interface ServeOptions {
@@ -15,6 +16,12 @@ export interface ServeOptions {
    * through a proxy (it carries `Forwarded` or `X-Forwarded-For`) never gets this tenant.
    */
   tenant?: string;
+  /**
+   * Names that a Host header may carry beside `localhost`, `127.0.0.1` and `[::1]`; a port is not compared. The default
+   * is none on a loopback address, so that no other site can reach the server by letting its own name point at this
+   * machine, and any name elsewhere. A proxy that keeps the visitor's Host header needs its name here.
+   */
+  allowedHosts?: readonly string[];
   /** Milliseconds that running replies get to finish when the server closes. Default 10,000. */
   graceMs?: number;
 }
@@ -31,8 +38,6 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const loopback = new Set(['127.0.0.1', 'localhost', '::1']);
-
 /**
  * Listens with an app made by `createApp`.
  *
@@ -42,9 +47,10 @@ const loopback = new Set(['127.0.0.1', 'localhost', '::1']);
 export async function serve(app: ServerApp, options: ServeOptions = {}): Promise<RunningServer> {
   const host = options.host ?? '127.0.0.1';
   const port = options.port ?? 8787;
-  const tenant = options.tenant ?? (loopback.has(host) ? 'local' : undefined);
+  const tenant = options.tenant ?? (isLoopback(host) ? 'local' : undefined);
+  const allowedHosts = options.allowedHosts ?? (isLoopback(host) ? [host] : undefined);
   const server = createAdaptorServer({
-    fetch: (request, env) => app.fetch(request, { ...env, tenant }),
+    fetch: (request, env) => app.fetch(request, { ...env, tenant, allowedHosts }),
   }) as Server;
   await listen(server, host, port);
   const bound = (server.address() as AddressInfo).port;

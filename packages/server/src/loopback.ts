@@ -1,0 +1,4 @@
+/** True for an address that only programs of the same machine reach. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
