@@ -9,7 +9,7 @@ import type { TrainConfig } from '@therapeutic-moe/trainer';
  * @throws when preset, overrides, adapter, tokenizer, row length and domains do not fit each other.
  */
 export async function planTrain(config: TrainConfig, tokenizer: Tokenizer): Promise<ModelConfig> {
-  const { model, lora, data } = config;
+  const { model, lora, data, auxiliary } = config;
   const planned = model.from === undefined ? fromPreset(model, tokenizer) : await readModelConfig(model.from);
   const { vocabSize, maxPositionEmbeddings } = planned;
   if (vocabSize < tokenizer.vocabSize) {
@@ -23,6 +23,7 @@ export async function planTrain(config: TrainConfig, tokenizer: Tokenizer): Prom
     );
   }
   checkAdapter(planned, lora);
+  if (auxiliary.domainSupervision > 0) checkDomains(planned, data.domains);
   return planned;
 }
 
@@ -40,5 +41,23 @@ function checkAdapter(model: ModelConfig, lora: TrainConfig['lora']): void {
     countParameters(model, lora);
   } catch (cause) {
     throw new Error(`config: lora does not fit the model: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Domain supervision teaches expert i the rows of domain i, so both must be listed in one order. */
+function checkDomains({ mixture }: ModelConfig, domains: readonly string[]): void {
+  const supervised = 'config: auxiliary.domainSupervision is above 0, but';
+  if (!mixture) throw new Error(`${supervised} the model is dense and has no router to teach; set it to 0.`);
+  const { domains: experts, numExperts } = mixture;
+  const listed = domains.join(', ');
+  if (experts && experts.join('\n') !== domains.join('\n')) {
+    throw new Error(
+      `${supervised} data.domains is ${listed} and the model's mixture.domains is ${experts.join(', ')}; name the same domains in the same order, or set it to 0.`,
+    );
+  }
+  if (domains.length !== numExperts) {
+    throw new Error(
+      `${supervised} data.domains names ${domains.length} domains (${listed}) for ${numExperts} experts; name one per expert, or set it to 0.`,
+    );
   }
 }

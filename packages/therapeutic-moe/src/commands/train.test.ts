@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { configToHuggingFace, presets } from '@therapeutic-moe/model';
+import { configToHuggingFace, presets, therapeuticDomains } from '@therapeutic-moe/model';
 import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic-moe/tokenizer';
 import { resolveTrainConfig } from '@therapeutic-moe/trainer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -155,6 +155,20 @@ describe('runTrain', () => {
 
     it('rows longer than the model', () =>
       refused('early', { data: { ...data, sequenceLength: 65 } }).toThrow('data.sequenceLength is 65'));
+
+    it('supervision by domains that are not those of the experts', async () => {
+      const model = (overrides: object) => ({ preset: 'therapeutic', overrides: { ...tiny, ...overrides } });
+      const listed = (...domains: string[]) => ({ ...data, domains });
+      const [a, b, c, d] = therapeuticDomains;
+      await refused('early', { data: listed(b, a, c, d) }).toThrow(
+        'data.domains is mental_health, psychology, bias_detection, general_therapeutic and the model',
+      );
+      const mixture = { numExperts: 3, numExpertsPerTok: 2, softmaxOrder: 'before-top-k', normTopkProb: true };
+      await refused('early', { model: model({ mixture }) }).toThrow('data.domains names 4 domains');
+      await refused('early', { model: model({ mixture: undefined }) }).toThrow('the model is dense');
+      const free = { data: listed(b, a), auxiliary: { domainSupervision: 0 } };
+      await refused('early', free).toThrow('none such'); // nothing else to refuse
+    });
 
     it('an output folder with a run in it, and one without when resuming', async () => {
       const checkpoint = join(folder, 'held/checkpoints/step-00000001');
