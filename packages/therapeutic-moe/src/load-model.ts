@@ -35,16 +35,20 @@ export async function loadModel(
   await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const tokenizer = await Tokenizer.fromDirectory(directory);
   const decoder = await loadModelDirectory(directory);
-  if (tokenizer.vocabSize > decoder.vocabSize) {
+  try {
+    if (tokenizer.vocabSize > decoder.vocabSize) {
+      throw new Error(
+        `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
+      );
+    }
+    if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
+    const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
+    const adapter = options.adapter && (await weightsRevision(options.adapter));
+    return new LanguageModel(id, decoder, tokenizer, await weightsRevision(directory), adapter);
+  } catch (error) {
     decoder.dispose();
-    throw new Error(
-      `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
-    );
+    throw error;
   }
-  if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
-  const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
-  const adapter = options.adapter && (await weightsRevision(options.adapter));
-  return new LanguageModel(id, decoder, tokenizer, await weightsRevision(directory), adapter);
 }
 
 /** A short hash over the weight files of a folder. */
