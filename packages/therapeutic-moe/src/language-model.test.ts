@@ -109,4 +109,22 @@ describeOnBackends('LanguageModel', () => {
     await expect(events[Symbol.asyncIterator]().next()).rejects.toThrow(ContextLengthError);
     model.dispose();
   });
+
+  it('asks for room for the reply, 64 tokens at most', async () => {
+    const prompt = tinyModel().tokenizer.encodeChat(ask('sleep'), { addGenerationPrompt: true }).length;
+    const first = async (model: LanguageModel, maxTokens: number) => {
+      const events = model.chat(ask('sleep'), { ...options, maxTokens }, new AbortController().signal);
+      const reader = events[Symbol.asyncIterator]();
+      await reader.next();
+      await reader.return?.();
+    };
+    const [tight, enough] = [tinyModel(prompt + 63), tinyModel(prompt + 64)];
+    await expect(first(tight, 64)).rejects.toThrow(
+      `takes ${prompt} tokens and this model has room for ${prompt + 63}, reply included`,
+    );
+    await first(tight, 63);
+    await first(enough, 500);
+    tight.dispose();
+    enough.dispose();
+  });
 });

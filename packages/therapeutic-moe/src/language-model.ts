@@ -15,6 +15,9 @@ import { CHAT_TEMPLATE, StreamDecoder, type Tokenizer } from '@therapeutic-moe/t
 /** The target of a position that is not scored. */
 const UNCOUNTED = -100;
 
+/** Tokens that a reply must have room for, unless it was asked to be shorter: with less it would end after a few words. */
+const SHORTEST_ROOM = 64;
+
 /** How well a model predicts a text. */
 export interface TextScore {
   /** Summed over the scored tokens. */
@@ -139,7 +142,8 @@ export class LanguageModel implements ChatModel {
 
   #generate(messages: ChatMessage[], sampling: TextSampling, signal?: AbortSignal) {
     const prompt = this.tokenizer.encodeChat(messages, { addGenerationPrompt: true });
-    if (prompt.length >= this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
+    const least = Math.min(sampling.maxTokens ?? SHORTEST_ROOM, SHORTEST_ROOM);
+    if (prompt.length + least > this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
     const { eosTokenId } = this.tokenizer;
     const stopTokens = sampling.stopTokens ?? (eosTokenId === undefined ? [] : [eosTokenId]);
     return generateText(this.decoder, new StreamDecoder(this.tokenizer), prompt, { ...sampling, stopTokens }, signal);
