@@ -1,6 +1,7 @@
 // npm start: sets up, builds what changed, and serves the embedded model. PORT and HOST override the address.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setUp } from './setup.mjs';
 import { fail, root, run, toolEnvironment } from './toolchain.mjs';
 
@@ -22,32 +23,18 @@ if (build.code !== 0) fail(`${build.output.trim()}\n\nstart: the build failed; i
 
 const server = spawn(
   'node',
-  [
-    join(root, 'packages', 'therapeutic-moe', 'bin', 'therapeutic-moe.js'),
-    'serve',
-    '--host',
-    host,
-    '--port',
-    port,
-    ...process.argv.slice(2),
-  ],
-  { cwd: root, env: toolEnvironment({ HOST: host, PORT: port }), stdio: 'inherit' },
+  [join(root, 'packages', 'therapeutic-moe', 'bin', 'therapeutic-moe.js'), 'serve', ...process.argv.slice(2)],
+  { cwd: root, env: toolEnvironment({ HOST: host, PORT: port }), stdio: ['inherit', 'pipe', 'inherit'] },
 );
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => server.kill(signal));
+// In a terminal Ctrl+C reaches the server by itself; sent on as well it would count as a second one, which ends the server at once.
+process.on('SIGINT', () => process.stdin.isTTY || server.kill('SIGINT'));
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => server.kill(signal));
 server.on('error', (error) => fail(`start: Node 22 does not start: ${error.message}. Run npm run setup.`));
-server.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' || signal === 'SIGTERM' ? 0 : 1)));
-await announce();
+server.on('close', (code, signal) => process.exit(code ?? (signal === 'SIGINT' || signal === 'SIGTERM' ? 0 : 1)));
 
-/** Prints the address once the server answers. */
-async function announce() {
-  const shown = host.includes(':') ? `[${host}]` : host;
-  const reachable = shown === '0.0.0.0' ? '127.0.0.1' : shown === '[::]' ? '[::1]' : shown;
-  while (server.exitCode === null && port !== '0') {
-    const answer = await fetch(`http://${reachable}:${port}/health`).catch(() => undefined);
-    if (answer?.ok) {
-      console.log(`\n  Talk to it at http://${shown}:${port}   (Ctrl+C stops it)\n`);
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+// The server itself says when and where it answers; arguments may have moved it away from HOST and PORT.
+for await (const line of createInterface({ input: server.stdout })) {
+  console.log(line);
+  const url = / answers at (http\S+)$/.exec(line)?.[1];
+  if (url) console.log(`\n  Talk to it at ${url}   (Ctrl+C stops it)\n`);
 }
