@@ -11,6 +11,7 @@ export {
 } from './chat-data.js';
 export { type DataSource, type DataState, fixedBatches } from './data-source.js';
 export { combineResults, type EvaluationResult, evaluate } from './evaluate.js';
+export { hashStartFiles } from './file-hashes.js';
 export { type DomainSize, loadTrainData, type TrainData, type TrainTokenizer } from './load-train-data.js';
 export {
   type EvaluationSet,

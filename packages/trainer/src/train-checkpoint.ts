@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { type NamedArray, openCheckpoint, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import type { DataState } from './data-source.js';
+import { hashFile } from './file-hashes.js';
 
 /** The best evaluation so far. */
 export interface BestEvaluation {
@@ -141,10 +142,13 @@ async function readState(path: string): Promise<SavedState> {
  *
  * @param path a checkpoint folder.
  * @param tensors the groups to restore; groups that are not named stay untouched.
- * @throws when a tensor is missing, left over or of another shape; then no Variable of that group has changed.
+ * @throws when a file is not the one that `state.json` describes, or a tensor is missing, left over or of another shape;
+ *   then no Variable of that group has changed.
  */
 export async function restoreTensors(path: string, tensors: TensorGroups): Promise<void> {
+  const { files } = await readState(path);
   for (const [group, variables] of Object.entries(tensors)) {
+    await checkHash(path, `${group}.safetensors`, files);
     const reader = await openCheckpoint(join(path, `${group}.safetensors`));
     try {
       const extra = reader.names.filter((name) => !variables.has(name));
@@ -170,6 +174,15 @@ export async function restoreTensors(path: string, tensors: TensorGroups): Promi
     } finally {
       await reader.close();
     }
+  }
+}
+
+async function checkHash(path: string, name: string, files: SavedState['files']): Promise<void> {
+  const found = await hashFile(join(path, name));
+  if (found !== files[name]?.sha256) {
+    throw new Error(
+      `restoreTensors: ${join(path, name)} has SHA-256 ${found}, ${stateFile} says ${files[name]?.sha256}; the file was damaged or exchanged. Remove ${path} to go on from an earlier checkpoint.`,
+    );
   }
 }
 

@@ -170,7 +170,8 @@ const freeToChange = new Set([
 
 /**
  * The settings that a resumed run must share with the one it goes on from: all that decides the weights. `training.steps`
- * is among them, since the learning rate depends on it; limits, checkpoints and evaluation are not.
+ * is among them, since the learning rate depends on it; limits, checkpoints and evaluation are not. Of the tokenizer and
+ * the base model this has the paths; `hashStartFiles` has their contents.
  */
 export function resumeSettings({
   seed,

@@ -105,6 +105,17 @@ describeOnBackends('train', () => {
     expect(await finalHash({ resume: true })).toBe(whole);
   });
 
+  it('does not resume from a file that changed without changing size', async () => {
+    const first = toyTrainable();
+    await train(options(first, stopAfter(5)));
+    first.dispose();
+    const file = join(folder, 'run', 'checkpoints', 'step-00000005', 'second-moments.safetensors');
+    const bytes = await readFile(file);
+    bytes[bytes.length - 1] ^= 1;
+    await writeFile(file, bytes);
+    await expect(finalHash({ resume: true })).rejects.toThrow('second-moments.safetensors has SHA-256');
+  });
+
   it('learns, logs every step and holds the number of tensors constant', async () => {
     const trainable = toyTrainable();
     const before = tf.memory().numTensors;

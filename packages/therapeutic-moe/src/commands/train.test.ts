@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -114,6 +114,33 @@ describe('runTrain', () => {
     expect(chat.parameters.trainable).toBeLessThan(chat.parameters.total / 4);
     expect(await hashOf('chat/model/model.safetensors')).not.toBe(whole);
     expect(await hashOf('chat/model/tokenizer.json')).toBe(await hashOf('tokenizer.json'));
+  });
+
+  it('does not resume on another tokenizer or base model at the same path', async () => {
+    const files = join(folder, 'start');
+    const from = join(files, 'model');
+    await mkdir(from, { recursive: true });
+    for (const name of ['tokenizer.json', 'tokenizer_config.json'])
+      await copyFile(join(folder, name), join(files, name));
+    await runTrain(config('first'), { logger: silent });
+    for (const name of ['config.json', 'model.safetensors'])
+      await copyFile(join(folder, 'first/model', name), join(from, name));
+    const second = config('second', { model: { from }, tokenizer: files });
+    await runTrain(second, { logger: silent });
+    await rm(join(folder, 'second/checkpoints/step-00000006'), { recursive: true });
+
+    const weights = await readFile(join(from, 'model.safetensors'));
+    const other = Buffer.from(weights);
+    other[other.length - 1] ^= 1;
+    await writeFile(join(from, 'model.safetensors'), other);
+    await expect(runTrain(second, { logger: silent, resume: true })).rejects.toThrow(
+      'train: model.from model.safetensors sha256 was',
+    );
+    await writeFile(join(from, 'model.safetensors'), weights);
+    await appendFile(join(files, 'tokenizer.json'), '\n');
+    await expect(runTrain(second, { logger: silent, resume: true })).rejects.toThrow(
+      'train: tokenizer.json sha256 was',
+    );
   });
 
   it('refuses rows longer than the model and a preset it does not have', async () => {

@@ -18,6 +18,7 @@ import {
   duration,
   type EvaluationRecord,
   findResumePoint,
+  hashStartFiles,
   type Logger,
   loadTrainData,
   readJsonLines,
@@ -68,6 +69,7 @@ export async function runTrain(
   const tokenizer = await Tokenizer.fromDirectory(config.tokenizer);
   const modelConfig = await planTrain(config, tokenizer);
   await findResumePoint(config.output, resume);
+  const started = await hashStartFiles(config);
   const { name: backend } = await useBackend(config.backend, { logger });
   const data = await loadTrainData(config, tokenizer);
   for (const [domain, { rows, tokens }] of Object.entries(data.sizes))
@@ -115,7 +117,7 @@ export async function runTrain(
       saveMarginSeconds: training.saveMarginSeconds,
       logEverySteps: training.logEverySteps,
       resume,
-      settings: { ...resumeSettings(config), 'data.sha256': data.sha256.train, backend },
+      settings: { ...resumeSettings(config), ...started, 'data.sha256': data.sha256.train, backend },
       signal: stop.signal,
       logger,
     });
