@@ -1,4 +1,11 @@
 #!/usr/bin/env node
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 12)) {
+  console.error(
+    `therapeutic-moe: needs Node 22.12 or later, this is ${process.version}; install a newer one from https://nodejs.org.`,
+  );
+  process.exit(1);
+}
 import('../dist/cli.js').catch((error) => {
   if (error?.code !== 'ERR_MODULE_NOT_FOUND') throw error;
   console.error(
