@@ -1,15 +1,37 @@
+/** What the check needs to know of an option; citty's definitions fit. */
+export interface KnownOption {
+  /** A `string` takes the next word as its value, a `boolean` none. */
+  readonly type?: string;
+}
+
 /**
- * citty ignores options it does not know; a misspelt one would silently fall back to a default.
+ * citty ignores what it does not know: a misspelt option would silently fall back to a default, a stray word would be lost.
  *
- * @throws naming the option and the known ones.
+ * @param given the words after the command. @param known the command's options by name.
+ * @throws naming the word and the known options.
  */
-export function refuseUnknownOptions(command: string, given: readonly string[], known: object): void {
-  const names = Object.keys(known);
-  for (const word of given) {
-    if (word === '--') return;
-    const name = /^--(?:no-)?([^=]+)/.exec(word)?.[1];
-    if (name !== undefined && !names.includes(name)) {
-      throw new Error(`unknown option --${name}; ${command} knows ${names.map((each) => `--${each}`).join(', ')}.`);
+export function refuseUnknownOptions(
+  command: string,
+  given: readonly string[],
+  known: Readonly<Record<string, KnownOption>>,
+): void {
+  const choice = `${command} knows ${Object.keys(known)
+    .map((each) => `--${each}`)
+    .join(', ')}.`;
+  const words = given.values();
+  for (const word of words) {
+    const [, negation, name, assigned] = /^--(no-)?([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
+    if (name === undefined) {
+      throw new Error(`unexpected ${word.startsWith('-') ? 'option' : 'word'} '${word}'; ${choice}`);
+    }
+    if (!Object.hasOwn(known, name)) throw new Error(`unknown option --${name}; ${choice}`);
+    const takesValue = known[name]!.type === 'string';
+    if (negation && (takesValue || assigned !== undefined)) throw new Error(`${word} makes no sense; use --${name}.`);
+    if (!takesValue && assigned !== undefined) throw new Error(`--${name} takes no value, got '${assigned}'.`);
+    if (!takesValue) continue;
+    const value = assigned ?? words.next().value;
+    if (!value || (assigned === undefined && value.startsWith('--'))) {
+      throw new Error(`--${name} needs a value, such as --${name} VALUE.`);
     }
   }
 }

@@ -85,10 +85,33 @@ describe('inspect', () => {
 });
 
 describe('refuseUnknownOptions', () => {
+  const known = { model: { type: 'string' }, greedy: { type: 'string' }, json: { type: 'boolean' } };
+
   it('names a misspelt option and the known ones', () => {
-    expect(() => refuseUnknownOptions('logits', ['--model', 'x', '--gredy=3'], { model: {}, greedy: {} })).toThrow(
-      'unknown option --gredy; logits knows --model, --greedy.',
+    expect(() => refuseUnknownOptions('logits', ['--model', 'x', '--gredy=3'], known)).toThrow(
+      'unknown option --gredy; logits knows --model, --greedy, --json.',
     );
-    expect(() => refuseUnknownOptions('logits', ['--model=x', '--', '--anything'], { model: {} })).not.toThrow();
+  });
+
+  it('lets known options with their values pass', () => {
+    for (const given of [['--model', 'x', '--json'], ['--model=x', '--no-json'], ['--greedy', '-1'], []])
+      expect(() => refuseUnknownOptions('logits', given, known)).not.toThrow();
+  });
+
+  it.each([
+    [['x'], "unexpected word 'x'"],
+    [['--json', 'true'], "unexpected word 'true'"],
+    [['--model', 'x', 'y'], "unexpected word 'y'"],
+    [['-m', 'x'], "unexpected option '-m'"],
+    [['--', '--json'], "unexpected option '--'"],
+    [['--model='], '--model needs a value'],
+    [['--model', ''], '--model needs a value'],
+    [['--model', '--json'], '--model needs a value'],
+    [['--model'], '--model needs a value'],
+    [['--json=no'], "--json takes no value, got 'no'"],
+    [['--no-model'], '--no-model makes no sense; use --model.'],
+    [['--toString=x'], 'unknown option --toString'],
+  ])('refuses %j', (given, says) => {
+    expect(() => refuseUnknownOptions('logits', given, known)).toThrow(says);
   });
 });

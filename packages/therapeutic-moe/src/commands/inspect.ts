@@ -21,6 +21,9 @@ export function inspect(config: ModelConfig, lora?: { r: number; targetModules: 
   };
 }
 
+/** What an adapter is put on unless told otherwise. */
+const attentionLinears = 'q_proj,k_proj,v_proj,o_proj';
+
 /** Prints sizes computed from a config. */
 export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Print parameters, bytes and cache size of a model, from its config alone.' },
@@ -28,18 +31,23 @@ export const inspectCommand = defineCommand({
     model: { type: 'string', description: 'checkpoint folder', valueHint: 'DIR' },
     config: { type: 'string', description: 'a config.json', valueHint: 'FILE' },
     'lora-r': { type: 'string', description: 'rank of an adapter to count' },
-    'lora-targets': { type: 'string', description: 'its linears', default: 'q_proj,k_proj,v_proj,o_proj' },
+    'lora-targets': { type: 'string', description: `its linears; default ${attentionLinears}` },
     json: { type: 'boolean', description: 'print one JSON object' },
   },
   async run({ args }) {
     if ((args.model === undefined) === (args.config === undefined))
       throw new Error('name either --model DIR or --config FILE.');
+    if (args['lora-targets'] !== undefined && args['lora-r'] === undefined)
+      throw new Error('--lora-targets needs --lora-r, the rank of the adapter that they belong to.');
     const file = args.config ?? join(args.model!, 'config.json');
-    const lora = args['lora-r'] && {
-      r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
-      targetModules: args['lora-targets'].split(',').map((name) => name.trim()),
-    };
-    const result = inspect(configFromHuggingFace(await readJson(file), file), lora || undefined);
+    const lora =
+      args['lora-r'] === undefined
+        ? undefined
+        : {
+            r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
+            targetModules: (args['lora-targets'] ?? attentionLinears).split(',').map((name) => name.trim()),
+          };
+    const result = inspect(configFromHuggingFace(await readJson(file), file), lora);
     if (args.json) {
       console.log(JSON.stringify(result));
       return;
