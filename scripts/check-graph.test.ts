@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+// @ts-expect-error a plain script, without declarations
 import { findFaults, readPackages, renderPage } from './check-graph.mjs';
 
 interface Import {
@@ -78,7 +79,7 @@ describe('findFaults', () => {
 
 describe('readPackages', () => {
   it('finds the imports of real files, without those in comments', () => {
-    const backend = readPackages().find(({ name }) => name === 'backend');
+    const backend = readPackages().find(({ name }: { name: string }) => name === 'backend');
     const names = backend?.published.map((one: Import) => one.name) ?? [];
     expect(names).toContain('@tensorflow/tfjs-backend-wasm'); // a dynamic import
     expect(names).toContain('@therapeutic-moe/kernels');

@@ -8,6 +8,7 @@ const steps = [
   ['unused', 'knip', []],
   ['generate', 'turbo', ['run', 'generate', '--output-logs=errors-only']],
   ['types', 'tsc', ['--noEmit']],
+  ['types of the chat page', 'tsc', ['--noEmit', '-p', 'packages/server/web']],
   ['graph', 'node', ['scripts/check-graph.mjs']],
   ['tests', 'node', ['scripts/test.mjs']],
   ['packages', 'node', ['scripts/check-packages.mjs']],

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+// @ts-expect-error a plain script, without declarations
 import { root, toolsDirectory } from './toolchain.mjs';
 
 // Examples run in a folder that can import every package by its name, as a user's project would.
