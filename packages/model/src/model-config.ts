@@ -1,6 +1,7 @@
 import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type RouterConfig, resolveRouterConfig } from '@therapeutic-moe/router';
+import { requireObject } from './require-object.js';
 
 /** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
 export interface MixtureConfig extends RouterConfig {
@@ -89,7 +90,9 @@ export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partia
     if (!Number.isInteger(value) || value < 1) {
       throw new Error(`model config: ${field} must be a whole number of 1 or more, got ${String(value)}.`);
     }
+    refuseUnsafe(field, value);
   }
+  refuseUnsafe('headDim', config.headDim);
   const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     throw new Error(
@@ -112,6 +115,7 @@ export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partia
       `model config: tieWordEmbeddings must be true or false, got ${JSON.stringify(config.tieWordEmbeddings)}.`,
     );
   }
+  requireObject(config.ropeScaling, 'model config: ropeScaling');
   const rope = resolveRopeConfig({ headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
   for (const field of ['bosTokenId', 'eosTokenId'] as const) {
     const id = config[field];
@@ -127,9 +131,11 @@ export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partia
 }
 
 function resolveMixture(mixture: MixtureConfig): MixtureConfig {
+  requireObject(mixture, 'model config: mixture');
   refuseUnknownKeys('model config: mixture', mixture, knownInMixture);
   const { domains, ...router } = mixture;
-  if (domains) checkDomains(domains, mixture.numExperts);
+  refuseUnsafe('mixture.numExperts', mixture.numExperts);
+  if (domains !== undefined) checkDomains(domains, mixture.numExperts);
   return Object.freeze({
     ...resolveRouterConfig(router),
     ...(domains ? { domains: Object.freeze([...domains]) } : {}),
@@ -149,6 +155,12 @@ function checkDomains(domains: readonly string[], numExperts: number): void {
   if (repeated !== undefined) {
     throw new Error(`model config: mixture.domains names '${repeated}' twice; give each expert a name of its own.`);
   }
+}
+
+/** Above 2^53 - 1 a float64 skips whole numbers, so that sizes computed from it would be wrong. */
+function refuseUnsafe(field: string, value: number): void {
+  if (Number.isInteger(value) && value > Number.MAX_SAFE_INTEGER)
+    throw new Error(`model config: ${field} is ${value}, above the largest exact whole number, 2^53 - 1.`);
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -45,6 +45,20 @@ describe('configFromHuggingFace', () => {
     const { num_key_value_heads, ...older } = json;
     const config = configFromHuggingFace({ ...older, head_dim: null, hidden_size: 8 });
     expect([config.headDim, config.numKeyValueHeads]).toEqual([2, 4]);
+    expect(configFromHuggingFace({ ...older, num_key_value_heads: null }).numKeyValueHeads).toBe(4);
+  });
+
+  it("takes the family's base of the rotary frequencies where the file names none", () => {
+    const { rope_parameters, rope_theta, ...bare } = json;
+    expect(configFromHuggingFace(bare).ropeTheta).toBe(1e6);
+    expect(configFromHuggingFace({ ...bare, model_type: 'mistral' }).ropeTheta).toBe(1e4);
+    expect(configFromHuggingFace({ ...bare, rope_parameters: null, quantization_config: null }).ropeTheta).toBe(1e6);
+  });
+
+  it.each([null, [], 'text', 3])('refuses %j, which is no config at all', (content) => {
+    expect(() => configFromHuggingFace(content, 'some/config.json')).toThrow(
+      `some/config.json: the content must be an object, got ${JSON.stringify(content)}.`,
+    );
   });
 
   it.each<[Record<string, unknown>, string]>([
@@ -60,8 +74,16 @@ describe('configFromHuggingFace', () => {
       'rope_parameters.full_attention is set per layer type',
     ],
     [{ num_experts_per_tok: 5 }, 'numExpertsPerTok is 5 but numExperts is 3'],
+    [{ rope_parameters: 'linear' }, 'rope_parameters must be an object, got "linear".'],
+    [{ rope_parameters: null, rope_scaling: [2] }, 'rope_scaling must be an object, got [2].'],
     [{ therapeutic_moe: { domains: ['one'] } }, 'names 1 domains but numExperts is 3'],
+    [{ therapeutic_moe: { domains: '' } }, 'mixture.domains must be a list of names, got "".'],
+    [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
+    [{ quantization_config: { bits: 4 } }, 'quantization_config is present; quantised weights are not implemented.'],
+    [{ vocab_size: 2 ** 53 }, 'vocabSize is 9007199254740992, above'],
   ])('refuses %j by file and field', (change, message) => {
-    expect(() => configFromHuggingFace({ ...json, ...change }, 'some/config.json')).toThrow(message);
+    const read = () => configFromHuggingFace({ ...json, ...change }, 'some/config.json');
+    expect(read).toThrow(message);
+    expect(read).toThrow(/^some\/config\.json: /);
   });
 });

@@ -111,7 +111,9 @@ describeOnBackends('a model folder', () => {
     await writeFile(join(directory, 'config.json'), '{ "model_type": ');
     await expect(loadModelDirectory(directory)).rejects.toThrow('config.json: not valid JSON.');
     await writeFile(join(directory, 'config.json'), 'null');
-    await expect(loadModelDirectory(directory)).rejects.toThrow('config.json: must hold an object, got null.');
+    await expect(loadModelDirectory(directory)).rejects.toThrow(
+      'config.json: the content must be an object, got null.',
+    );
     await rm(join(directory, 'config.json'));
     await expect(loadModelDirectory(directory)).rejects.toThrow('config.json: cannot be read; a model folder holds');
   });

@@ -28,8 +28,7 @@ export async function readModelConfig(directory: string): Promise<ModelConfig> {
   } catch (cause) {
     throw new Error(`${file}: not valid JSON.`, { cause });
   }
-  if (typeof json !== 'object' || json === null) throw new Error(`${file}: must hold an object, got ${text.trim()}.`);
-  return configFromHuggingFace(json as Record<string, unknown>, file);
+  return configFromHuggingFace(json, file);
 }
 
 /**
