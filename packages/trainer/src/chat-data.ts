@@ -83,7 +83,10 @@ export interface ChatDataOptions {
   /** Fills rows on the right; masked and never counted. */
   readonly padTokenId: number;
   readonly seed: number;
-  /** Share of the conversations per domain. Default: in proportion to the domains' counted tokens. */
+  /**
+   * Share of the conversations per domain. Default: in proportion to the domains' counted tokens, conversations without
+   * one as a group.
+   */
   readonly domainWeights?: Readonly<Record<number, number>>;
   /** Rows are padded to a multiple of this. Default 16. */
   readonly padMultiple?: number;
@@ -106,7 +109,7 @@ export function chatData(conversations: readonly Conversation[], options: ChatDa
     );
   }
   const sampler = new DomainSampler(
-    conversations.map((conversation) => Math.max(0, conversation.domain)),
+    conversations.map((conversation) => conversation.domain),
     seed,
     conversations.map((conversation) => conversation.counted.reduce((sum, one) => sum + one, 0)),
     domainWeights,

@@ -14,7 +14,7 @@ export interface DataSource {
   state(): DataState;
   /** Goes on from a saved state; throws when it does not belong to this data. */
   restore(state: DataState): void;
-  /** The domain of each row drawn so far, counted: index is the domain. */
+  /** The domain of each row drawn so far, counted: index is the domain; rows without one are left out. */
   drawn(): readonly number[];
 }
 

@@ -50,6 +50,17 @@ describe('packedText', () => {
     expect(zero / 1000).toBeLessThan(0.84);
   });
 
+  it('draws documents without a domain as a group of their own and leaves their tokens unlabelled', () => {
+    const unlabelled = toyDocuments().map((document) => ({ ...document, domain: document.domain === 0 ? -1 : 1 }));
+    const rows = packedText(unlabelled, { ...textOptions, batch: 1 }).nextStep(200);
+    for (const { domains } of rows) expect(new Set(domains).size).toBe(1);
+    expect(new Set(rows.map(({ domains }) => domains[0]))).toEqual(new Set([-1, 1]));
+    expectResumable(() => packedText(unlabelled, textOptions));
+    expect(() => packedText(unlabelled, { ...textOptions, domainWeights: { 1: 1 } })).toThrow(
+      'items have no domain but weights per domain are given',
+    );
+  });
+
   it('goes on from a saved state, which is JSON', () => {
     expectResumable(() => packedText(toyDocuments(), { ...textOptions, domainWeights: { 0: 0.5, 1: 0.5 } }));
   });
@@ -176,6 +187,18 @@ describe('chatData', () => {
 
   it('goes on from a saved state, which is JSON', () => {
     expectResumable(() => chatData(conversations, { ...chatOptions, domainWeights: { 0: 3, 1: 1 } }));
+  });
+
+  it('draws conversations without a domain as a group of their own', () => {
+    const unlabelled = conversations.map((one) => ({ ...one, domain: one.domain === 0 ? -1 : 1 }));
+    const drawn = chatData(unlabelled, chatOptions).nextStep(20);
+    expect(new Set(drawn.flatMap(({ domains, mask }) => [...domains].filter((_, i) => mask[i])))).toEqual(
+      new Set([-1, 1]),
+    );
+    expectResumable(() => chatData(unlabelled, chatOptions));
+    expect(() => chatData(unlabelled, { ...chatOptions, domainWeights: { 1: 1 } })).toThrow(
+      '5 items have no domain but weights per domain are given',
+    );
   });
 
   it('refuses a conversation longer than a row', () => {

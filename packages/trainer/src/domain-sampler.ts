@@ -1,4 +1,5 @@
 import { createRandom, mixSeeds, type Random, restoreRandom, seededOrder } from './random.js';
+import { noDomain } from './trainable.js';
 
 /** Where one domain's items stand. */
 interface Place {
@@ -29,7 +30,7 @@ export class DomainSampler {
   private random: Random;
 
   /**
-   * @param itemDomains the domain of each item.
+   * @param itemDomains the domain of each item; items without one (-1) are a group of their own, which weights cannot name.
    * @param weights share of the draws per domain, need not sum to 1; a domain with items and no weight is refused. Absent:
    *   in proportion to `sizes`.
    * @param sizes how much each item holds, for the default weights.
@@ -48,6 +49,12 @@ export class DomainSampler {
       totals.set(domain, (totals.get(domain) ?? 0) + sizes[item]);
     });
     const present = [...this.members.keys()].sort((a, b) => a - b);
+    const unlabelled = this.members.get(noDomain);
+    if (weights && unlabelled) {
+      throw new Error(
+        `DomainSampler: ${unlabelled.length} items have no domain but weights per domain are given. Label them, leave them out, or give no weights.`,
+      );
+    }
     for (const domain of present) {
       const weight = weights?.[domain];
       if (weights && !(weight !== undefined && weight >= 0 && Number.isFinite(weight))) {
@@ -74,7 +81,7 @@ export class DomainSampler {
     for (const domain of this.domains) this.places.set(domain, { epoch: 0, position: 0, offset: 0 });
   }
 
-  /** Share of the draws per domain, index is the domain. */
+  /** Share of the draws per domain, index is the domain; items without one have no entry. */
   get weights(): readonly number[] {
     return this.counts.map((_, domain) =>
       this.domains.includes(domain) ? this.shares[this.domains.indexOf(domain)] : 0,
@@ -124,7 +131,7 @@ export class DomainSampler {
     }
   }
 
-  /** Rows drawn so far per domain. */
+  /** Rows drawn so far per domain; items without one have no entry. */
   drawn(): readonly number[] {
     return [...this.counts];
   }
@@ -139,8 +146,11 @@ export class DomainSampler {
   }
 
   restore(state: SamplerState): void {
-    const saved = Object.keys(state.places ?? {}).join(', ');
-    if (state.items !== this.itemDomains.length || saved !== [...this.places.keys()].join(', ')) {
+    const saved = Object.keys(state.places ?? {})
+      .map(Number)
+      .sort((a, b) => a - b)
+      .join(', ');
+    if (state.items !== this.itemDomains.length || saved !== this.domains.join(', ')) {
       throw new Error(
         `DomainSampler: the saved state is of ${state.items} items in domains ${saved}, this data has ${this.itemDomains.length} in ${this.domains.join(', ')}. Resume with the data the run was started with.`,
       );

@@ -123,7 +123,7 @@ describe('loadTrainData', () => {
     );
     const none = await file('none.jsonl', [{ domain: 'sea', text: 'a' }, { domain: 'land', text: 'b' }, { text: 'c' }]);
     await expect(loadTrainData(config('text', none), tokenizer)).rejects.toThrow(
-      'data.train has 1 rows of domain none but data.domainWeights gives it no weight',
+      'data.train has 1 rows without a domain, which data.domainWeights cannot weigh',
     );
   });
 

@@ -54,7 +54,8 @@ export async function loadTrainData(config: TrainConfig, tokenizer: TrainTokeniz
   const train = encodeRows(rows, data.domains, kind.encode);
   const validation = encodeRows(held.rows, data.domains, kind.encode);
   const sizes = sizesOf(train.items, data.domains);
-  checkWeights(data.domainWeights, sizes, train.skipped);
+  const unlabelled = train.items.filter((item) => item.domain === noDomain).length;
+  checkWeights(data.domainWeights, sizes, { skipped: train.skipped, unlabelled });
   const names = [...new Set(validation.items.map((item) => item.domain))].sort((a, b) => a - b);
   const evaluation = Object.fromEntries(
     names.map((domain) => [
@@ -142,7 +143,7 @@ function encodeRows(rows: readonly TrainRow[], domains: readonly string[], encod
 function checkWeights(
   weights: Readonly<Record<string, number>> | undefined,
   sizes: Readonly<Record<string, DomainSize>>,
-  skipped: number,
+  { skipped, unlabelled }: { skipped: number; unlabelled: number },
 ): void {
   if (!weights) return;
   for (const [domain, weight] of Object.entries(weights)) {
@@ -151,6 +152,11 @@ function checkWeights(
         `config: data.domainWeights.${domain} is ${weight} but data.train has no usable row of it (${skipped} rows were too long); set it to 0 or add data.`,
       );
     }
+  }
+  if (unlabelled > 0) {
+    throw new Error(
+      `config: data.train has ${unlabelled} rows without a domain, which data.domainWeights cannot weigh; label them, take them out, or give no weights.`,
+    );
   }
   for (const [domain, { rows }] of Object.entries(sizes)) {
     if (weights[domain] === undefined)

@@ -20,7 +20,7 @@ export interface PackedTextOptions {
   /** Stands before every document; it is what the first token is predicted from. */
   readonly eosTokenId: number;
   readonly seed: number;
-  /** Share of the rows per domain. Default: in proportion to the domains' tokens. */
+  /** Share of the rows per domain. Default: in proportion to the domains' tokens, documents without one as a group. */
   readonly domainWeights?: Readonly<Record<number, number>>;
 }
 
@@ -35,9 +35,8 @@ export function packedText(documents: readonly TextDocument[], options: PackedTe
   const { batch, seq, eosTokenId, seed, domainWeights } = options;
   checkCounts('packedText', { batch, seq });
   if (documents.length === 0) throw new Error('packedText: there are no documents. Name a file that has rows.');
-  const labels = documents.map((document) => Math.max(0, document.domain));
   const sampler = new DomainSampler(
-    labels,
+    documents.map((document) => document.domain),
     seed,
     documents.map((document) => document.ids.length + 1),
     domainWeights,
