@@ -1,5 +1,5 @@
 // Writes the trained model as the embedded one: float16 weights, tokenizer, generation defaults.
-// usage: node publish/publish-weights.mjs --model runs/chat/model --out packages/embedded-model/model
+// usage: node publish/publish-weights.mjs --model runs/chat-lora/model --out packages/embedded-model/model
 import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -8,7 +8,7 @@ import { loadModelDirectory, saveModelDirectory } from '@therapeutic-moe/model';
 
 const { values } = parseArgs({
   options: {
-    model: { type: 'string', default: 'runs/chat/model' },
+    model: { type: 'string', default: 'runs/chat-lora/model' },
     out: { type: 'string', default: 'packages/embedded-model/model' },
   },
 });
@@ -23,10 +23,11 @@ const generation = {
   bos_token_id: model.config.bosTokenId,
   do_sample: true,
   eos_token_id: model.config.eosTokenId,
+  guidance_scale: 1.75,
   max_new_tokens: 160,
-  repetition_penalty: 1.15,
-  temperature: 0.6,
-  top_k: 40,
+  repetition_penalty: 1.1,
+  temperature: 0.4,
+  top_k: 20,
   top_p: 0.9,
 };
 await writeFile(join(values.out, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);

@@ -1,5 +1,5 @@
 // Writes MODEL_CARD.md and the loss curves from what the runs measured; nothing in the card is typed in by hand but its words.
-// usage: node publish/write-model-card.mjs --base runs/base --chat runs/chat --data runs/data --eval runs/eval --out packages/embedded-model
+// usage: node publish/write-model-card.mjs --base runs/base --chat runs/chat --lora runs/chat-lora --data runs/data --eval runs/eval --out packages/embedded-model
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -9,6 +9,7 @@ const { values } = parseArgs({
   options: {
     base: { type: 'string', default: 'runs/base' },
     chat: { type: 'string', default: 'runs/chat' },
+    lora: { type: 'string', default: 'runs/chat-lora' },
     data: { type: 'string', default: 'runs/data' },
     eval: { type: 'string', default: 'runs/eval' },
     out: { type: 'string', default: 'packages/embedded-model' },
@@ -22,10 +23,11 @@ const lines = async (...path) =>
     .filter(Boolean)
     .map((line) => JSON.parse(line));
 
-const [manifest, results, config] = [
+const [manifest, results, config, generation] = [
   await json(values.data, 'manifest.json'),
   await json(values.eval, 'results.json'),
   await json(values.out, 'model', 'config.json'),
+  await json(values.out, 'model', 'generation_config.json'),
 ];
 const bytes = (await stat(join(values.out, 'model', 'model.safetensors'))).size;
 const stages = {
@@ -41,9 +43,16 @@ const stages = {
   },
 };
 
+stages.lora = {
+  summary: await json(values.lora, 'summary.json'),
+  log: await lines(values.lora, 'train.jsonl'),
+  evaluations: await lines(values.lora, 'evaluations.jsonl'),
+};
+const titles = { base: 'Base stage: text', chat: 'Chat stage: replies, all weights', lora: 'LoRA stage: replies' };
+
 for (const [stage, { log, evaluations }] of Object.entries(stages)) {
   const svg = lossCurve({
-    title: stage === 'base' ? 'Base stage: text' : 'LoRA stage: replies',
+    title: titles[stage],
     yLabel: 'nats per token',
     series: [
       {
@@ -177,8 +186,8 @@ Expert i stands for domain i: ${config.therapeutic_moe.domains.join(', ')}.
 ## Data and licences
 
 Trained on these six sets only. Weights trained on OpenStax *Psychology 2e* carry its CC BY-NC-SA 4.0: not for commercial use, share alike.
-\`esconv\` and \`annomi\` were kept out and serve as unseen dialogue below. The chat rows of the LoRA stage are also part of the base stage, in the chat template,
-so that the template's tokens are learnt.
+\`esconv\` and \`annomi\` were kept out and serve as unseen dialogue below. The chat rows are part of the base stage too, in the chat template,
+so that the template's tokens are learnt; then all weights, then a LoRA on attention, learn replies alone. The LoRA is merged into the shipped weights.
 
 | source | licence | rows, text | rows, chat |
 | --- | --- | --- | --- |
@@ -198,7 +207,9 @@ teaches the router the source-assigned domains; another (${stages.base.summary.c
 
 ![Loss of the base stage](./loss-base.svg)
 
-![Loss of the LoRA stage](./loss-chat.svg)
+![Loss of the chat stage](./loss-chat.svg)
+
+![Loss of the LoRA stage](./loss-lora.svg)
 
 The commands stand in \`examples/train-embedded-model/README.md\`; the same seed gives the same losses on the same machine type.
 
@@ -227,7 +238,7 @@ ${crisisRows().join('\n')}
 
 ## Ten unedited exchanges
 
-Invented questions, the server's default sampling, seed ${results.seed}. Not selected, not edited.
+Invented questions, sampling as in \`generation_config.json\` (guidance ${generation.guidance_scale}, temperature ${generation.temperature}), seed ${results.seed}. Not selected, not edited.
 ${exchanges.join('\n')}
 
 ---

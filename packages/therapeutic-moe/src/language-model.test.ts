@@ -15,7 +15,9 @@ const corpus = [
   'talk to a friend when worry comes',
 ];
 
-function tinyModel(maxPositionEmbeddings = 32): LanguageModel {
+const plain = { temperature: 0.7, topP: 1, repetitionPenalty: 1, maxTokens: 8, guidanceScale: 1 };
+
+function tinyModel(maxPositionEmbeddings = 32, defaults = plain): LanguageModel {
   const json = trainBpe(corpus, { vocabSize: 300, specialTokens: CHAT_SPECIAL_TOKENS });
   const tokenizer = Tokenizer.fromJson(json, chatTokenizerConfig(maxPositionEmbeddings));
   const config = presets.therapeutic({
@@ -29,7 +31,7 @@ function tinyModel(maxPositionEmbeddings = 32): LanguageModel {
     maxPositionEmbeddings,
     initializerRange: 0.3,
   });
-  return new LanguageModel('tiny', CausalLm.create(config, 7), tokenizer, 'r1');
+  return new LanguageModel({ id: 'tiny', decoder: CausalLm.create(config, 7), tokenizer, defaults, revision: 'r1' });
 }
 
 const options = { temperature: 0.8, topP: 1, maxTokens: 5, seed: 7, stop: [] };
@@ -73,6 +75,24 @@ describeOnBackends('LanguageModel', () => {
     await model.routing('a walk helps');
     expect(tf.memory().numTensors).toBe(before);
     model.dispose();
+  });
+
+  it('leans on the question when its defaults ask for guidance, says so in its revision, and leaves no tensor behind', async () => {
+    const guided = tinyModel(32, { ...plain, guidanceScale: 3 });
+    const text = async (model: LanguageModel) => {
+      let all = '';
+      for await (const piece of model.stream('sleep', { temperature: 0, maxTokens: 8 })) all += piece;
+      return all;
+    };
+    expect(guided.revision).toBe('r1, guidance 3');
+    const first = await text(guided);
+    const before = tf.memory().numTensors;
+    expect(await text(guided)).toBe(first);
+    expect(tf.memory().numTensors).toBe(before);
+    const unguided = tinyModel();
+    expect(await text(unguided)).not.toBe(first);
+    guided.dispose();
+    unguided.dispose();
   });
 
   it('scores a text that fits as one pass does, and every token of a text that does not', async () => {

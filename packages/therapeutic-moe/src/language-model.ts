@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { generateText, type TextSampling } from '@therapeutic-moe/generate';
+import { type Decoder, generateText, guidedDecoder, type TextSampling } from '@therapeutic-moe/generate';
 import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { CausalLm } from '@therapeutic-moe/model';
 import { expertLoad } from '@therapeutic-moe/router';
@@ -11,6 +11,7 @@ import {
   ContextLengthError,
 } from '@therapeutic-moe/server';
 import { CHAT_TEMPLATE, StreamDecoder, type Tokenizer } from '@therapeutic-moe/tokenizer';
+import type { GenerationDefaults } from './generation-defaults.js';
 
 /** The target of a position that is not scored. */
 const UNCOUNTED = -100;
@@ -27,21 +28,43 @@ export interface TextScore {
   readonly bytes: number;
 }
 
+/** What a language model is made of. */
+export interface LanguageModelParts {
+  /** The name clients send as `model`. */
+  readonly id: string;
+  readonly decoder: CausalLm;
+  readonly tokenizer: Tokenizer;
+  /** How it samples unless asked otherwise. */
+  readonly defaults: GenerationDefaults;
+  /** Identifies the weights, so that a cache never answers for other ones. */
+  readonly revision: string;
+  /** Identifies the adapter, where there is one. */
+  readonly adapter?: string;
+}
+
 /** A model with its tokenizer: text in, text out. It answers as a `ChatModel` of the server, streams to a terminal, and scores texts. */
 export class LanguageModel implements ChatModel {
   readonly template = CHAT_TEMPLATE;
+  readonly id: string;
+  readonly decoder: CausalLm;
+  readonly tokenizer: Tokenizer;
+  readonly defaults: GenerationDefaults;
+  readonly revision: string;
+  readonly adapter?: string;
+  readonly #replying: Decoder;
 
-  /**
-   * @param id the name clients send as `model`. @param decoder owned from now on.
-   * @param revision identifies the weights, so that a cache never answers for other ones.
-   */
-  constructor(
-    readonly id: string,
-    readonly decoder: CausalLm,
-    readonly tokenizer: Tokenizer,
-    readonly revision: string,
-    readonly adapter?: string,
-  ) {}
+  /** @param parts the decoder is owned from now on. */
+  constructor({ id, decoder, tokenizer, defaults, revision, adapter }: LanguageModelParts) {
+    this.id = id;
+    this.decoder = decoder;
+    this.tokenizer = tokenizer;
+    this.defaults = defaults;
+    const { guidanceScale: scale } = defaults;
+    this.revision = scale > 1 ? `${revision}, guidance ${scale}` : revision;
+    if (adapter) this.adapter = adapter;
+    this.#replying =
+      scale > 1 ? guidedDecoder(decoder, { scale, unconditionalIds: generationPrompt(tokenizer) }) : decoder;
+  }
 
   get contextLength(): number {
     return this.decoder.maxPositions;
@@ -60,7 +83,8 @@ export class LanguageModel implements ChatModel {
    * @param prompt what the user says. @returns pieces of text.
    */
   async *stream(prompt: string, sampling: TextSampling = {}, signal?: AbortSignal): AsyncGenerator<string> {
-    yield* this.#generate([{ role: 'user', content: prompt }], sampling, signal);
+    const { guidanceScale: _, ...defaults } = this.defaults;
+    yield* this.#generate([{ role: 'user', content: prompt }], { ...defaults, ...sampling }, signal);
   }
 
   /** Answers a conversation: pieces of text, then one `done` with usage and routing. */
@@ -146,7 +170,8 @@ export class LanguageModel implements ChatModel {
     if (prompt.length + least > this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
     const { eosTokenId } = this.tokenizer;
     const stopTokens = sampling.stopTokens ?? (eosTokenId === undefined ? [] : [eosTokenId]);
-    return generateText(this.decoder, new StreamDecoder(this.tokenizer), prompt, { ...sampling, stopTokens }, signal);
+    const stream = new StreamDecoder(this.tokenizer);
+    return generateText(this.#replying, stream, prompt, { ...sampling, stopTokens }, signal);
   }
 
   #withStart(text: string): number[] {
@@ -165,6 +190,13 @@ export class LanguageModel implements ChatModel {
 }
 
 const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+
+/** The tokens that open a reply, whatever was asked: what the template adds behind a conversation. */
+function generationPrompt(tokenizer: Tokenizer): number[] {
+  const anything = [{ role: 'user' as const, content: '.' }];
+  const without = tokenizer.encodeChat(anything, { addGenerationPrompt: false }).length;
+  return tokenizer.encodeChat(anything, { addGenerationPrompt: true }).slice(without);
+}
 
 /** Windows `[start, end)` over `length` tokens; in each, the targets from position `counted` on have not been scored before. */
 function scoringWindows(length: number, context: number): { start: number; end: number; counted: number }[] {

@@ -6,6 +6,7 @@ import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/ba
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
 import { loadAdapter, loadModelDirectory } from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
+import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
 
 /** How a model is loaded. */
@@ -14,6 +15,8 @@ export interface LoadModelOptions {
   readonly backend?: BackendChoice;
   /** A folder with a PEFT adapter to put on the model; it is merged into the weights. */
   readonly adapter?: string;
+  /** Weight of the prompt while replying, 1 or more; default what the checkpoint's `generation_config.json` says, else 1 (off). */
+  readonly guidanceScale?: number;
   /** Receives the line that says which backend runs and why. */
   readonly logger?: Logger;
 }
@@ -44,7 +47,11 @@ export async function loadModel(
     if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
-    return new LanguageModel(id, decoder, tokenizer, await weightsRevision(directory), adapter);
+    const defaults = {
+      ...(await readGenerationDefaults(directory)),
+      ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
+    };
+    return new LanguageModel({ id, decoder, tokenizer, defaults, revision: await weightsRevision(directory), adapter });
   } catch (error) {
     decoder.dispose();
     throw error;

@@ -1,9 +1,8 @@
 import { createInterface } from 'node:readline/promises';
-import { assessMessages, checkReply, resolvePolicy, safetyReply } from '@therapeutic-moe/safety';
-import type { ChatMessage } from '@therapeutic-moe/server';
+import { resolvePolicy } from '@therapeutic-moe/safety';
+import { type ChatMessage, ContextLengthError } from '@therapeutic-moe/server';
 import { defineCommand } from 'citty';
-import type { LanguageModel } from '../language-model.js';
-import { chatDefaults } from './chat-defaults.js';
+import { answerInSentences } from './answer-in-sentences.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
 
@@ -12,32 +11,41 @@ export const chatCommand = defineCommand({
   meta: { name: 'chat', description: 'Talk to a model in the terminal.' },
   args: {
     ...modelOptions,
-    temperature: { type: 'string', description: '0 is greedy', default: String(chatDefaults.temperature) },
+    temperature: { type: 'string', description: "0 is greedy; default the model's own" },
     seed: { type: 'string', description: 'makes replies repeatable' },
-    'max-tokens': { type: 'string', description: 'longest reply', default: String(chatDefaults.maxTokens) },
+    'max-tokens': { type: 'string', description: "longest reply; default the model's own" },
   },
   async run({ args }) {
-    const sampling = {
-      ...chatDefaults,
-      temperature: readNumber('temperature', args.temperature, { min: 0, max: 2 }),
-      maxTokens: readNumber('max-tokens', args['max-tokens'], { min: 1, max: 100_000, whole: true }),
-      ...(args.seed === undefined
-        ? {}
-        : { seed: readNumber('seed', args.seed, { min: 0, max: 2 ** 31 - 1, whole: true }) }),
+    const asked = {
+      ...readOption('temperature', args.temperature, { min: 0, max: 2 }),
+      ...readOption('maxTokens', args['max-tokens'], { min: 1, max: 100_000, whole: true }),
+      ...readOption('seed', args.seed, { min: 0, max: 2 ** 31 - 1, whole: true }),
     };
+    const policy = resolvePolicy();
     const model = await loadFromOptions(args);
+    const sampling = { ...model.defaults, ...asked };
     console.log('A demonstration, not care. An empty line or Ctrl+C ends the conversation.\n');
     const terminal = createInterface({ input: process.stdin, output: process.stdout });
+    const stop = new AbortController();
+    terminal.on('SIGINT', () => {
+      stop.abort();
+      terminal.close();
+    });
     const messages: ChatMessage[] = [];
     try {
       terminal.setPrompt('> ');
       terminal.prompt();
       for await (const line of terminal) {
         if (line.trim() === '') break;
-        messages.push({ role: 'user', content: line });
-        const reply = await answer(model, messages, sampling);
-        console.log(`${reply}\n`);
-        messages.push({ role: 'assistant', content: reply });
+        const turns: ChatMessage[] = [...messages, { role: 'user', content: line }];
+        try {
+          const content = await print(answerInSentences(model, turns, { ...sampling, stop: [] }, policy, stop.signal));
+          messages.splice(0, messages.length, ...turns, { role: 'assistant', content });
+        } catch (error) {
+          if (stop.signal.aborted) break;
+          if (!(error instanceof ContextLengthError)) throw error;
+          console.log(`${error.message}\n`); // the message is left out, the conversation goes on
+        }
         terminal.prompt();
       }
     } finally {
@@ -47,19 +55,16 @@ export const chatCommand = defineCommand({
   },
 });
 
-async function answer(
-  model: LanguageModel,
-  messages: ChatMessage[],
-  sampling: typeof chatDefaults & { seed?: number },
-): Promise<string> {
-  const policy = resolvePolicy();
-  const assessment = assessMessages(messages, policy);
-  const instead = safetyReply(assessment, policy);
-  if (instead !== undefined) return instead;
-  let reply = '';
-  const options = { ...sampling, stop: [] };
-  for await (const event of model.chat(messages, options, new AbortController().signal)) {
-    if (event.type === 'text') reply += event.text;
-  }
-  return checkReply(reply, policy).text;
+/** An option under its sampling name; nothing when it was not given. */
+function readOption(name: string, text: string | undefined, range: Parameters<typeof readNumber>[2]) {
+  const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return text === undefined ? {} : { [name]: readNumber(option, text, range) };
+}
+
+/** Prints a reply as it comes and an empty line after it; returns what the generator returned. */
+async function print(reply: AsyncGenerator<string, string>): Promise<string> {
+  let next = await reply.next();
+  for (; !next.done; next = await reply.next()) process.stdout.write(next.value);
+  process.stdout.write('\n\n');
+  return next.value;
 }

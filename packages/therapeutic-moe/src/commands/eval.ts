@@ -3,7 +3,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { evaluate, openAiModel, type Task, writeResults } from '@therapeutic-moe/eval';
 import { defineCommand } from 'citty';
 import type { LanguageModel } from '../language-model.js';
-import { chatDefaults } from './chat-defaults.js';
 import {
   crisisSets,
   crisisTask,
@@ -76,12 +75,11 @@ export const evalCommand = defineCommand({
  * @throws before any task runs when the server does not answer.
  */
 async function tasksForUrl(baseUrl: string, model: string, seed: number): Promise<Task[]> {
-  const { temperature } = chatDefaults;
   const brief = openAiModel({ baseUrl, model, temperature: 0, maxTokens: 1 });
   const reports = safetyActionOf(await brief([{ role: 'user', content: 'Hello.' }])) !== undefined;
   if (!reports) console.error('eval: this server does not report a safety action; crisis detection is left out.');
   const crisis = reports ? crisisSets.map((set) => crisisTask(set, remoteCrisisDetector(brief))) : [];
-  return [...crisis, questionsTask(openAiModel({ baseUrl, model, temperature, seed }))];
+  return [...crisis, questionsTask(openAiModel({ baseUrl, model, temperature: 0.4, seed }))];
 }
 
 /** Replies as the server would give them by default. */
@@ -92,7 +90,7 @@ function localModel(model: LanguageModel, seed: number) {
   ) => {
     let text = '';
     let finishReason: string | undefined;
-    const options = { ...chatDefaults, seed, stop: [] };
+    const options = { ...model.defaults, seed, stop: [] };
     for await (const event of model.chat([...messages], options, signal ?? new AbortController().signal)) {
       if (event.type === 'text') text += event.text;
       else finishReason = event.finishReason;

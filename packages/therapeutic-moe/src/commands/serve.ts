@@ -3,9 +3,10 @@ import { resolvePolicy } from '@therapeutic-moe/safety';
 import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
 import { type CachedReply, closeOnSignals, createApp, serve } from '@therapeutic-moe/server';
 import { defineCommand } from 'citty';
-import { chatDefaults } from './chat-defaults.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
+import { requestLog } from './request-log.js';
+import { openServerWarning, readApiKeys } from './serve-access.js';
 
 /** Serves a model over HTTP, with the chat page at `/`. */
 export const serveCommand = defineCommand({
@@ -15,19 +16,41 @@ export const serveCommand = defineCommand({
     host: { type: 'string', description: 'address to listen on', default: process.env.HOST || '127.0.0.1' },
     port: { type: 'string', description: 'port to listen on', default: process.env.PORT || '8787' },
     region: { type: 'string', description: 'whose crisis resources are shown first' },
+    'api-key': {
+      type: 'string',
+      description: 'asks callers for a key; several between commas, or in the environment as TMOE_API_KEY',
+      valueHint: 'KEY',
+    },
+    'allowed-hosts': {
+      type: 'string',
+      description: 'host names it answers under besides this machine, between commas',
+      valueHint: 'NAMES',
+    },
+    log: { type: 'boolean', description: 'print one line per request on standard error: method, route, status, time' },
     'cache-megabytes': { type: 'string', description: 'size of the response cache', default: '64' },
   },
   async run({ args }) {
     const port = readNumber('port', args.port, { min: 0, max: 65_535, whole: true });
     const megabytes = readNumber('cache-megabytes', args['cache-megabytes'], { min: 1, max: 65_536 });
     const policy = resolvePolicy(args.region ? { region: args.region as never } : {});
+    const apiKeys = readApiKeys(args['api-key'] ?? (process.env.TMOE_API_KEY || undefined));
     const model = await loadFromOptions(args);
     const cache = new ResponseCache<CachedReply>({
       store: memoryStore({ maxBytes: megabytes * 2 ** 20 }),
       secret: randomBytes(32), // a new key each start: nothing outlives the process anyway
     });
-    const app = createApp({ models: [model], cache, policy, defaults: chatDefaults });
-    const running = await serve(app, { host: args.host, port });
+    const app = createApp({
+      models: [model],
+      cache,
+      policy,
+      apiKeys,
+      defaults: model.defaults,
+      logger: requestLog({ requests: args.log === true }),
+    });
+    const warning = openServerWarning(args.host, apiKeys);
+    if (warning) console.error(warning);
+    const allowedHosts = args['allowed-hosts']?.split(',').map((name) => name.trim());
+    const running = await serve(app, { host: args.host, port, allowedHosts });
     closeOnSignals(running, () => model.dispose());
     console.log(`therapeutic-moe: ${model.id} answers at ${running.url}`);
   },
