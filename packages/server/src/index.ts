@@ -14,4 +14,5 @@ export { type AppOptions, createApp, type ServerApp } from './create-app.js';
 export type { Logger } from './logger.js';
 export { isLoopback } from './loopback.js';
 export type { ReplyReport, ReportedResource } from './reply-report.js';
+export { SentenceBuffer } from './sentence-buffer.js';
 export { closeOnSignals, type RunningServer, type ServeOptions, serve } from './serve.js';
