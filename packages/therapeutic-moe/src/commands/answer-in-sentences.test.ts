@@ -58,8 +58,9 @@ describe('answerInSentences', () => {
 
   it("puts the policy's note in front, also for a turn that the model no longer sees", async () => {
     const { model, asked } = modelOf(['Fine.'], 1);
-    const talk = [user('Lately I feel like everyone would be better off without me.'), assistant('That is heavy.')];
-    const { shown, text } = await answer(model, [...talk, user('How do habits form?')]);
+    const since = Array.from({ length: 7 }, () => [assistant('A habit.'), user('What is a habit?')]).flat();
+    const talk = [user('I want to kill myself'), ...since, assistant('A habit.'), user('How do habits form?')];
+    const { shown, text } = await answer(model, talk);
     expect(shown[0]).toContain('Because of what you said before');
     expect([text, asked]).toEqual(['Fine.', [['How do habits form?']]]);
   });
