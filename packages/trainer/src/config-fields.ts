@@ -9,13 +9,19 @@ export const refuse = (name: string, expected: string, value: unknown): never =>
 const inRange = (value: unknown, least: number, most: number): value is number =>
   typeof value === 'number' && Number.isFinite(value) && value >= least && value <= most;
 
-/** A whole number of at least `least`. */
+/** A whole number between two bounds, both included. */
 export const whole =
-  (least: number): Field<number> =>
+  (least: number, most = Number.MAX_SAFE_INTEGER): Field<number> =>
   (value, name) =>
-    inRange(value, least, Number.MAX_SAFE_INTEGER) && Number.isInteger(value)
+    inRange(value, least, most) && Number.isInteger(value)
       ? value
-      : refuse(name, `a whole number of at least ${least}`, value);
+      : refuse(
+          name,
+          most === Number.MAX_SAFE_INTEGER
+            ? `a whole number of at least ${least}`
+            : `a whole number from ${least} to ${most}`,
+          value,
+        );
 
 /** A number between two bounds, both included. */
 export const number =

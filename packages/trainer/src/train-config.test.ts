@@ -64,10 +64,16 @@ describe('resolveTrainConfig', () => {
       { data: { ...base.data, validation: undefined }, training: { ...base.training, evaluateEverySteps: 5 } },
       'training.evaluateEverySteps needs data.validation',
     ],
+    [{ seed: 2 ** 32 }, 'config: seed must be a whole number from 0 to 4294967295, got 4294967296.'],
+    [{ seed: -1 }, 'config: seed must be a whole number from 0 to 4294967295, got -1.'],
     [{ tokenizer: undefined }, 'config: tokenizer must be a text that is not empty, got nothing.'],
     [{ auxiliary: { klBalance: -0.1 } }, 'config: auxiliary.klBalance must be a number of at least 0, got -0.1.'],
   ] as [Changes, string][])('refuses %j', (changes, message) => {
     expect(() => resolveTrainConfig(config(changes))).toThrow(message);
+  });
+
+  it('takes the largest seed', () => {
+    expect(resolveTrainConfig(config({ seed: 2 ** 32 - 1 })).seed).toBe(4_294_967_295);
   });
 
   it('refuses what is not an object', () => {

@@ -93,7 +93,8 @@ const auxiliary = section({
 });
 
 const root = section({
-  seed: optional(whole(0), 0),
+  /** At most 2^32 - 1: generators mix 32 bits of it, so that two larger seeds could give one run. */
+  seed: optional(whole(0, 2 ** 32 - 1), 0),
   backend: optional(oneOf(...backends), 'auto' as const),
   /** Folder of the run: log, checkpoints and the trained model. */
   output: text,
