@@ -33,6 +33,11 @@ describe('countParameters', () => {
     expect(activePerToken).toBe(total - config.numHiddenLayers * idleExperts);
   });
 
+  it('counts an adapter as trainable only, neither in the total nor as active', () => {
+    const { total, activePerToken } = countParameters(tinyConfig());
+    expect(countParameters(tinyConfig(), { r: 3, targetModules: ['q_proj'] })).toMatchObject({ total, activePerToken });
+  });
+
   it('gives the embedded model 7,149,824', () => {
     expect(countParameters(presets.therapeutic()).total).toBe(7_149_824);
   });

@@ -1,13 +1,16 @@
 import { type LoraConfig, resolveLoraConfig } from '@therapeutic-moe/lora';
 import type { ModelConfig } from './model-config.js';
 
-/** Exact numbers of parameters, from the config alone. */
+/**
+ * Exact numbers of parameters, from the config alone. An adapter's factors are counted in `trainable` only: merged, they
+ * add nothing to the model.
+ */
 export interface ParameterCount {
-  /** Of the model itself; an adapter's factors are not among them. */
+  /** Of the model itself. */
   readonly total: number;
   /** All of them, or with an adapter only its factors. */
   readonly trainable: number;
-  /** What one token's forward pass uses: k of the experts, everything else, and the adapter. */
+  /** Those of `total` that one token's forward pass uses: k of the experts and everything else. */
   readonly activePerToken: number;
 }
 
@@ -32,7 +35,7 @@ export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r'
   return {
     total: base,
     trainable: lora ? adapter : base,
-    activePerToken: outside + numHiddenLayers * layerWith(mixture?.numExpertsPerTok ?? 1) + adapter,
+    activePerToken: outside + numHiddenLayers * layerWith(mixture?.numExpertsPerTok ?? 1),
   };
 }
 
