@@ -164,6 +164,16 @@ export interface WasmHeap {
   scratch(bytes: number): Address;
 }
 
+/** Instantiates the module compiled for these instructions; it works on the given memory and has none of its own. */
+export async function instantiateKernels(
+  instructions: WasmHeap['instructions'],
+  memory: WebAssembly.Memory,
+): Promise<KernelModule> {
+  const bytes = decode(instructions === 'relaxed-simd' ? relaxedSimdModule : simdModule);
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, log: Math.log } });
+  return instance.exports as unknown as KernelModule;
+}
+
 /**
  * Instantiates the kernels in the memory of the active wasm backend: relaxed SIMD where the engine has it, plain SIMD
  * where not.
@@ -174,14 +184,12 @@ export async function openWasmHeap(): Promise<WasmHeap> {
   if (!(memory instanceof WebAssembly.Memory)) {
     throw new Error("kernels: tfjs-backend-wasm's memory was not found; this package works with version 4.22.");
   }
-  const relaxed = decode(relaxedSimdModule);
-  const instructions = WebAssembly.validate(relaxed) ? 'relaxed-simd' : 'simd';
-  const bytes = instructions === 'relaxed-simd' ? relaxed : decode(simdModule);
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, log: Math.log } });
+  const instructions = WebAssembly.validate(decode(relaxedSimdModule)) ? 'relaxed-simd' : 'simd';
+  const module = await instantiateKernels(instructions, memory);
   let scratchAt = 0;
   let scratchBytes = 0;
   return {
-    module: instance.exports as unknown as KernelModule,
+    module,
     instructions,
     output: (shape, dtype = 'float32') => backend.makeOutput([...shape], dtype),
     address: (tensor) => backend.dataIdMap.get(tensor.dataId).memoryOffset,
