@@ -95,6 +95,17 @@ describeOnBackends('LanguageModel', () => {
     unguided.dispose();
   });
 
+  it('answers with its own defaults, guidance or none', async () => {
+    for (const guidanceScale of [1, 3]) {
+      const model = tinyModel(32, { ...plain, guidanceScale });
+      const kinds = [];
+      const chosen = { ...model.defaults, seed: 7, stop: [] };
+      for await (const { type } of model.chat(ask('sleep'), chosen, new AbortController().signal)) kinds.push(type);
+      expect(kinds.at(-1)).toBe('done');
+      model.dispose();
+    }
+  });
+
   it('scores a text that fits as one pass does, and every token of a text that does not', async () => {
     const [short, long] = [tinyModel(32), tinyModel(512)];
     const text = 'talk to a friend when worry comes';

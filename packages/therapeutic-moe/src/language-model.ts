@@ -48,7 +48,8 @@ export class LanguageModel implements ChatModel {
   readonly id: string;
   readonly decoder: CausalLm;
   readonly tokenizer: Tokenizer;
-  readonly defaults: GenerationDefaults;
+  /** How it samples unless asked otherwise; what a caller passes on to `chat` or `stream`. */
+  readonly defaults: Omit<GenerationDefaults, 'guidanceScale'>;
   readonly revision: string;
   readonly adapter?: string;
   readonly #replying: Decoder;
@@ -58,8 +59,8 @@ export class LanguageModel implements ChatModel {
     this.id = id;
     this.decoder = decoder;
     this.tokenizer = tokenizer;
-    this.defaults = defaults;
-    const { guidanceScale: scale } = defaults;
+    const { guidanceScale: scale, ...sampling } = defaults; // guidance is a part of the model, not of one reply
+    this.defaults = sampling;
     this.revision = scale > 1 ? `${revision}, guidance ${scale}` : revision;
     if (adapter) this.adapter = adapter;
     this.#replying =
@@ -83,8 +84,7 @@ export class LanguageModel implements ChatModel {
    * @param prompt what the user says. @returns pieces of text.
    */
   async *stream(prompt: string, sampling: TextSampling = {}, signal?: AbortSignal): AsyncGenerator<string> {
-    const { guidanceScale: _, ...defaults } = this.defaults;
-    yield* this.#generate([{ role: 'user', content: prompt }], { ...defaults, ...sampling }, signal);
+    yield* this.#generate([{ role: 'user', content: prompt }], { ...this.defaults, ...sampling }, signal);
   }
 
   /** Answers a conversation: pieces of text, then one `done` with usage and routing. */
