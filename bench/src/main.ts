@@ -13,8 +13,8 @@ async function main(options: Options): Promise<void> {
   if (options.help) return console.log(usage);
   if (options.list) return console.log(comparisons.map(({ name, about }) => `${name.padEnd(12)} ${about}`).join('\n'));
   const chosen = chooseComparisons(comparisons, options.only);
-  if (options.installPeers) await installPeers(repository);
-  const lab = createLab({ ...options, python: { named: process.env.TMOE_PEERS_PYTHON, repository } });
+  const install = options.installPeers ? installAloud : undefined;
+  const lab = createLab({ ...options, python: { named: process.env.TMOE_PEERS_PYTHON, repository, install } });
   const machine = describeMachine(repository);
   for (const comparison of chosen) {
     const outcomes = await runComparison(comparison, lab, (line) => console.error(`bench: ${line}`));
@@ -23,6 +23,11 @@ async function main(options: Options): Promise<void> {
       options.json ? JSON.stringify(makeReport(name, machine, outcomes)) : renderTable(name, machine, outcomes),
     );
   }
+}
+
+async function installAloud(folder: string): Promise<void> {
+  console.error('bench: making .venv with PyTorch and transformers, once; --no-install-peers forbids it');
+  await installPeers(folder);
 }
 
 try {

@@ -8,6 +8,7 @@ export interface Options {
   readonly json: boolean;
   readonly list: boolean;
   readonly help: boolean;
+  /** Whether `.venv` may be made for the Python peers. */
   readonly installPeers: boolean;
   readonly repeats: number;
   readonly naiveRepeats: number;
@@ -21,7 +22,7 @@ export const usage = `npm run bench -- [options]
   --list               the comparisons
   --repeats N          timed repeats of ours and of quick peers (5)
   --naive-repeats N    timed repeats of the naive training step, about a minute each (1)
-  --install-peers      makes .venv and installs PyTorch and transformers in it
+  --no-install-peers   forbids to make .venv with PyTorch and transformers where no Python has them
   --help               this text
 
 TMOE_PEERS_PYTHON names another Python with torch and transformers. TMOE_TFJS_NODE adds the TensorFlow backend.`;
@@ -36,7 +37,7 @@ export function readOptions(commandLine: readonly string[]): Options {
       json: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
-      'install-peers': { type: 'boolean', default: false },
+      'no-install-peers': { type: 'boolean', default: false },
       repeats: { type: 'string', default: '5' },
       'naive-repeats': { type: 'string', default: '1' },
     },
@@ -47,7 +48,7 @@ export function readOptions(commandLine: readonly string[]): Options {
     json: values.json,
     list: values.list,
     help: values.help,
-    installPeers: values['install-peers'],
+    installPeers: !values['no-install-peers'],
     repeats: wholeNumber('--repeats', values.repeats),
     naiveRepeats: wholeNumber('--naive-repeats', values['naive-repeats']),
   };

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -23,7 +23,32 @@ describe.skipIf(process.platform === 'win32')('Python peers (skipped on Windows)
   it('are missing, with the way out, where there is no .venv', async () => {
     const search = findPython({ named: undefined, repository: folder });
     await expect(search).rejects.toThrow(PeerMissing);
-    await expect(search).rejects.toThrow('--install-peers');
+    await expect(search).rejects.toThrow('--no-install-peers');
+  });
+
+  it('are found in a .venv that is made where there is none', async () => {
+    const made: string[] = [];
+    const install = async (repository: string) => {
+      made.push(repository);
+      await mkdir(join(repository, '.venv', 'bin'), { recursive: true });
+      await rename(await fakePython('echo'), join(repository, '.venv', 'bin', 'python'));
+    };
+    const places = { named: undefined, repository: folder, install };
+    expect(await findPython(places)).toBe(join(folder, '.venv', 'bin', 'python'));
+    expect(await findPython(places)).toContain('.venv');
+    expect(made).toEqual([folder]); // once
+  });
+
+  it('are missing, with the reason, where .venv cannot be made, and a named Python is left as it is', async () => {
+    const install = async () => {
+      throw new Error('bench: pip failed');
+    };
+    await expect(findPython({ named: undefined, repository: folder, install })).rejects.toThrow(
+      /no \.venv.*could not be made: bench: pip failed/,
+    );
+    await expect(findPython({ named: join(folder, 'absent'), repository: folder, install })).rejects.toThrow(
+      /TMOE_PEERS_PYTHON names .*absent, which does not exist/,
+    );
   });
 
   it('are missing, by name, where a module is not installed, and found where all are', async () => {

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PeerMissing, type Timing } from './comparison.js';
@@ -9,6 +9,7 @@ const execute = promisify(execFile);
 const scripts = fileURLToPath(new URL('../peers', import.meta.url));
 const modules = ['torch', 'transformers'];
 const packages = ['torch==2.13.0', 'transformers'];
+const wayOut = 'name a Python that has them in TMOE_PEERS_PYTHON';
 
 /** Where Python peers may live. */
 export interface PythonPlaces {
@@ -16,28 +17,42 @@ export interface PythonPlaces {
   readonly named: string | undefined;
   /** The repository, whose `.venv` is used or made. */
   readonly repository: string;
+  /** Makes `.venv` when nothing is named and it lacks something; absent where that is forbidden. */
+  readonly install?: (repository: string) => Promise<void>;
 }
 
 /**
- * Finds a Python that has what the peers import: the one that `TMOE_PEERS_PYTHON` names, else that of the repository's `.venv`.
+ * Finds a Python that has what the peers import: the one that `TMOE_PEERS_PYTHON` names, else that of the repository's `.venv`, which is
+ * made first where that is allowed.
  *
  * @throws PeerMissing saying what is missing and the ways out.
  */
-export async function findPython({ named, repository }: PythonPlaces): Promise<string> {
+export async function findPython({ named, repository, install }: PythonPlaces): Promise<string> {
   const python = named ?? venvPython(repository);
-  const wayOut = 'give --install-peers, or name a Python that has them in TMOE_PEERS_PYTHON';
+  let reason = await reasonAgainst(python, named);
+  if (reason === undefined) return python;
+  if (named === undefined && install) {
+    try {
+      await install(repository);
+    } catch (thrown) {
+      throw new PeerMissing(`${reason}, and it could not be made: ${(thrown as Error).message}; ${wayOut}`);
+    }
+    reason = await reasonAgainst(python, named);
+    if (reason === undefined) return python;
+  }
+  const orElse = named === undefined && !install ? ', or run without --no-install-peers' : '';
+  throw new PeerMissing(`${reason}; ${wayOut}${orElse}`);
+}
+
+/** Why a Python cannot run the peers, or undefined when it can. */
+async function reasonAgainst(python: string, named: string | undefined): Promise<string | undefined> {
   if (!existsSync(python)) {
-    throw new PeerMissing(
-      named === undefined
-        ? `there is no .venv with ${modules.join(' and ')}; ${wayOut}`
-        : `TMOE_PEERS_PYTHON names ${named}, which does not exist`,
-    );
+    return named === undefined
+      ? `there is no .venv with ${modules.join(' and ')}`
+      : `TMOE_PEERS_PYTHON names ${named}, which does not exist`;
   }
   const missing = await missingModules(python);
-  if (missing.length > 0) {
-    throw new PeerMissing(`${named ?? '.venv'} has no ${missing.join(' and no ')}; ${wayOut}`);
-  }
-  return python;
+  return missing.length > 0 ? `${named ?? '.venv'} has no ${missing.join(' and no ')}` : undefined;
 }
 
 async function missingModules(python: string): Promise<string[]> {
@@ -51,27 +66,31 @@ async function missingModules(python: string): Promise<string[]> {
 }
 
 /**
- * Makes `.venv` in the repository and installs the peers with pip; its output goes to stderr.
+ * Makes `.venv` in the repository and installs the peers with pip; the output of both goes to stderr. Nothing is retried.
  *
- * @throws when python3, its venv module or pip fails.
+ * @param minutes after which a step is given up.
+ * @throws when python3, its venv module or pip is missing, fails or takes too long.
  */
-export async function installPeers(repository: string): Promise<void> {
-  const folder = join(repository, '.venv');
-  if (!existsSync(venvPython(repository))) await runAloud('python3', ['-m', 'venv', folder]);
-  await runAloud(venvPython(repository), ['-m', 'pip', 'install', '--retries', '0', ...packages]);
+export async function installPeers(repository: string, minutes = 15): Promise<void> {
+  const python = venvPython(repository);
+  if (!existsSync(python)) await runQuietly('python3', ['-m', 'venv', join(repository, '.venv')], minutes);
+  const flags = ['--quiet', '--disable-pip-version-check', '--retries', '0', '--timeout', '20'];
+  await runQuietly(python, ['-m', 'pip', 'install', ...flags, ...packages], minutes);
 }
 
 function venvPython(repository: string): string {
   return join(repository, '.venv', 'bin', 'python');
 }
 
-function runAloud(command: string, commandArguments: readonly string[]): Promise<void> {
-  const child = spawn(command, commandArguments, { stdio: ['ignore', 2, 2] });
+function runQuietly(command: string, commandArguments: readonly string[], minutes: number): Promise<void> {
+  const shown = [basename(command), ...commandArguments.slice(0, 3)].join(' ');
+  const child = spawn(command, commandArguments, { stdio: ['ignore', 2, 2], timeout: minutes * 60_000 });
   return new Promise((resolve, reject) => {
     child.on('error', (cause) => reject(new Error(`bench: ${command} does not start: ${cause.message}`, { cause })));
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       if (code === 0) resolve();
-      else reject(new Error(`bench: \`${[command, ...commandArguments].join(' ')}\` failed; its output stands above.`));
+      else if (signal) reject(new Error(`bench: '${shown}' was given up after ${minutes} minutes`));
+      else reject(new Error(`bench: '${shown}' failed; its output is on stderr`));
     });
   });
 }
