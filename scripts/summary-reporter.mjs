@@ -9,7 +9,7 @@ export default class SummaryReporter {
       for (const test of testModule.children.allTests())
         summary[test.result().state] = (summary[test.result().state] ?? 0) + 1;
       summary.skippedSuites.push(
-        ...skippedNames(testModule.children).map((name) => `${testModule.relativeModuleId}: ${name}`),
+        ...skippedNames(testModule.children).map((name) => ({ file: testModule.relativeModuleId, name })),
       );
     }
     if (process.env.TMOE_TEST_SUMMARY) writeFileSync(process.env.TMOE_TEST_SUMMARY, JSON.stringify(summary));

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setUp } from './setup.mjs';
+import { skippedLines } from './skipped-lines.mjs';
 import { fail, run } from './toolchain.mjs';
 
 await setUp();
@@ -21,7 +22,7 @@ const summary = readSummary();
 rmSync(folder, { recursive: true });
 if (summary.skippedSuites.length > 0) {
   console.log('Skipped:');
-  for (const line of summary.skippedSuites) console.log(`  ${line}`);
+  for (const line of skippedLines(summary.skippedSuites)) console.log(`  ${line}`);
 }
 if (code !== 0 && summary.failed === 0) summary.failed = 1; // an error outside of any test
 console.log(`${summary.passed} passed, ${summary.failed} failed, ${summary.skipped} skipped`);
