@@ -14,7 +14,7 @@ it('gives the suites of a missing backend one line by reason, every name in it, 
     suite('packages/server/test/page.test.ts', 'the chat page (skipped without Chromium)'),
   ]);
   expect(lines).toEqual([
-    'not named in TMOE_BACKENDS: 1 suites on tensorflow, 3 on webgpu: attention: Attention, ConcatKvCache; nn: Linear',
+    'not named in TMOE_BACKENDS: 1 suite on tensorflow, 3 on webgpu: attention: Attention, ConcatKvCache; nn: Linear',
     'no (such) thing: 1 suite on cpu: nn: Linear',
     'packages/server/test/page.test.ts: the chat page (skipped without Chromium)',
   ]);
