@@ -1,7 +1,7 @@
 // Brings pnpm and all dependencies, Node 22 among them, with nothing but npm and the npm registry. Quick when nothing changed.
 // Run directly it also builds the command line, so that `npx therapeutic-moe` works; --no-build leaves that out.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail, isMain, pnpm, root, run, toolsDirectory } from './toolchain.mjs';
 
@@ -24,7 +24,18 @@ export async function setUp(log = console.log) {
   if (readIfThere(stampFile) === stamp && existsSync(join(root, 'node_modules', '.bin', 'node'))) return;
   await bringPnpm(log);
   await installDependencies(log);
+  linkCommandLine();
   writeFileSync(stampFile, stamp);
+}
+
+/**
+ * Lets `npx therapeutic-moe` find the package's command. A dependency of the root would too, but then turbo counts every package
+ * as part of the root, and a change of one rebuilds and retests all.
+ */
+function linkCommandLine() {
+  const link = join(root, 'node_modules', '.bin', 'therapeutic-moe');
+  rmSync(link, { force: true });
+  symlinkSync('../../packages/therapeutic-moe/bin/therapeutic-moe.js', link);
 }
 
 /** A hash over everything an installation depends on. */
