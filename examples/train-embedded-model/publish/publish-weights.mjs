@@ -23,7 +23,7 @@ const generation = {
   bos_token_id: model.config.bosTokenId,
   do_sample: true,
   eos_token_id: model.config.eosTokenId,
-  guidance_scale: 1.75,
+  guidance_scale: 2,
   max_new_tokens: 160,
   repetition_penalty: 1.1,
   temperature: 0.4,
