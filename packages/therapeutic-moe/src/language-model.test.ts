@@ -130,6 +130,8 @@ describeOnBackends('LanguageModel', () => {
     expect(a.tokens).toBe(b.tokens);
     expect(a.tokens).toBe(model.tokenizer.encode('talk to a friend').length + 1);
     expect(a.nats).not.toBeCloseTo(b.nats, 4);
+    const opening = await model.scoreReplies([{ role: 'assistant', content: 'talk to a friend' }]);
+    expect(opening.tokens).toBe(a.tokens);
     await expect(model.scoreReplies(ask('only a question'))).rejects.toThrow('no assistant turn');
     model.dispose();
   });

@@ -115,7 +115,7 @@ export class LanguageModel implements ChatModel {
     let bytes = 0;
     for (const [turn, { role, content }] of messages.entries()) {
       if (role !== 'assistant') continue;
-      const before = this.tokenizer.encodeChat(messages.slice(0, turn), { addGenerationPrompt: true }).length;
+      const before = this.#promptOf(messages.slice(0, turn)).length;
       const after = this.tokenizer.encodeChat(messages.slice(0, turn + 1), { addGenerationPrompt: false });
       const end =
         this.tokenizer.eosTokenId === undefined ? after.length : after.lastIndexOf(this.tokenizer.eosTokenId) + 1;
@@ -165,13 +165,19 @@ export class LanguageModel implements ChatModel {
   }
 
   #generate(messages: ChatMessage[], sampling: TextSampling, signal?: AbortSignal) {
-    const prompt = this.tokenizer.encodeChat(messages, { addGenerationPrompt: true });
+    const prompt = this.#promptOf(messages);
     const least = Math.min(sampling.maxTokens ?? SHORTEST_ROOM, SHORTEST_ROOM);
     if (prompt.length + least > this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
     const { eosTokenId } = this.tokenizer;
     const stopTokens = sampling.stopTokens ?? (eosTokenId === undefined ? [] : [eosTokenId]);
     const stream = new StreamDecoder(this.tokenizer);
     return generateText(this.#replying, stream, prompt, { ...sampling, stopTokens }, signal);
+  }
+
+  /** The tokens before a reply; a conversation that the assistant opens has the generation prompt alone. */
+  #promptOf(messages: ChatMessage[]): number[] {
+    if (messages.length === 0) return generationPrompt(this.tokenizer);
+    return this.tokenizer.encodeChat(messages, { addGenerationPrompt: true });
   }
 
   #withStart(text: string): number[] {
