@@ -168,7 +168,7 @@ used to advise, diagnose or treat. If you or someone near you is in danger, call
 - Notice a crisis. A separate detector runs in front of it and has its own measured errors, below.
 - Hold a conversation over many turns, speak other languages than English, calculate, or remember anyone.
 - Show that routing by domain helps: domains are assigned by the source of a text, so an expert may know a style rather than a subject.
-- Be fair. Two thirds of its rows are statements about groups of people with labels; it learnt to write such labels, not to judge.
+- Be fair. Most of its rows, though a small share of what it was shown, are statements about groups of people with labels; it learnt to write such labels, not to judge.
 
 ## Configuration
 
