@@ -46,7 +46,8 @@ export function lossCurve({ title, yLabel, series }) {
       `<rect x="${WIDTH - 190}" y="${MARGIN.top + 6 + i * 20}" width="12" height="12" fill="${colour}"/>` +
       `<text x="${WIDTH - 172}" y="${MARGIN.top + 16 + i * 20}">${name}</text>`,
   );
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="13" fill="#888">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="13" fill="#888" role="img" aria-label="${title}">
+<title>${title}</title>
 <text x="${MARGIN.left}" y="18" font-size="15" font-weight="600">${title}</text>
 ${[...grid, ...curves, ...legend].join('\n')}
 <text x="${WIDTH / 2}" y="${HEIGHT - 6}" text-anchor="middle">step</text>
