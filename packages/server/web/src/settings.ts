@@ -7,7 +7,7 @@ export interface Settings {
   theme: 'system' | 'light' | 'dark';
 }
 
-export const defaultSettings: Settings = { temperature: 0.7, maxTokens: 160, seed: 7, theme: 'system' };
+export const defaultSettings: Settings = { temperature: 0.4, maxTokens: 160, seed: 7, theme: 'system' };
 
 const place = 'therapeutic-moe-settings';
 
