@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setUp } from './setup.mjs';
-import { fail, root, run, toolEnvironment } from './toolchain.mjs';
+import { buildCommandLine, setUp } from './setup.mjs';
+import { fail, root, toolEnvironment } from './toolchain.mjs';
 
 const host = process.env.HOST || '127.0.0.1';
 const port = process.env.PORT || '8787';
@@ -11,14 +11,7 @@ if (!/^\d+$/.test(port) || Number(port) > 65535) fail(`start: PORT must be a num
 
 await setUp();
 console.log('start: building what changed');
-const build = await run(
-  'turbo',
-  ['run', 'build', '--filter=therapeutic-moe', '--output-logs=errors-only', '--log-order=grouped'],
-  {
-    onLine: (line) => /error|fail/i.test(line) && console.error(line),
-    environment: { TMOE_DECLARATIONS: '0' },
-  },
-);
+const build = await buildCommandLine();
 if (build.code !== 0) fail(`${build.output.trim()}\n\nstart: the build failed; its output stands above.`);
 
 const server = spawn(
