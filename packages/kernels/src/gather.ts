@@ -26,13 +26,13 @@ export function gather(x: tf.Tensor, indices: tf.Tensor): tf.Tensor {
 }
 
 /**
- * Where each routed row comes from and goes to: the bijection between `tokens x k` choices and rows sorted by expert.
- * Plain int32 tensors; whoever made them disposes them after the backward pass.
+ * Where each routed row comes from and goes to: choices, `tokens x k`, and rows sorted by expert, one to one except for
+ * choices without a row (padding, or dropped). Plain int32 tensors; whoever made them disposes them after the backward pass.
  */
 export interface RowPlan {
-  /** `[tokens * k]` the token each sorted row came from. */
+  /** `[rows]` the token each sorted row came from; any token for a row that no choice names. */
   readonly tokenOfRow: tf.Tensor1D;
-  /** `[tokens, k]` the sorted row of each choice. */
+  /** `[tokens, k]` the sorted row of each choice, a row at most once; a number past the rows means no row. */
   readonly rowOfChoice: tf.Tensor2D;
 }
 
@@ -41,7 +41,7 @@ export interface RowPlan {
  * token's k rows), never a scatter.
  *
  * @param x `[tokens, hidden]`.
- * @returns `[tokens * k, hidden]`, rows in the plan's order. Caller disposes.
+ * @returns `[rows, hidden]`, rows in the plan's order. Caller disposes.
  */
 export function dispatchRows(x: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
   return withGradient(
@@ -54,13 +54,21 @@ export function dispatchRows(x: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
 
 function sumChoices(rows: tf.Tensor2D, rowOfChoice: tf.Tensor2D): tf.Tensor2D {
   if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, rowOfChoice });
-  return tf.tidy(() => tf.sum(tf.gather(rows, rowOfChoice), 1));
+  return tf.tidy(() => tf.sum(chosenRows(rows, rowOfChoice), 1));
+}
+
+/** `[tokens, k, hidden]`: the row of each choice; no row reads as zeros. */
+function chosenRows(rows: tf.Tensor2D, rowOfChoice: tf.Tensor2D): tf.Tensor {
+  const [count, hidden] = rows.shape;
+  const padded = tf.concat2d([rows, tf.zeros([1, hidden])], 0);
+  return gather(padded, tf.minimum(rowOfChoice, tf.scalar(count, 'int32')));
 }
 
 /**
- * Weighted sum of every token's k expert outputs: `y[t] = sum_j weights[t, j] * rows[rowOfChoice[t, j]]`.
+ * Weighted sum of every token's k expert outputs: `y[t] = sum_j weights[t, j] * rows[rowOfChoice[t, j]]`; a
+ * choice without a row adds nothing.
  *
- * @param rows `[tokens * k, hidden]` in the plan's order.
+ * @param rows `[rows, hidden]` in the plan's order.
  * @param weights `[tokens, k]`, differentiable: this is how the router learns.
  * @returns `[tokens, hidden]`. Caller disposes.
  */
@@ -80,7 +88,6 @@ export function combineRows(rows: tf.Tensor2D, weights: tf.Tensor2D, plan: RowPl
 /** The plain form of `combineRows`. Same arguments, result and gradient. */
 export function combineRowsReference(rows: tf.Tensor2D, weights: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
   return tf.tidy(() => {
-    const choices = gather(rows, plan.rowOfChoice); // [tokens, k, hidden]
-    return tf.sum(tf.mul(choices, tf.expandDims(weights, -1)), 1);
+    return tf.sum(tf.mul(chosenRows(rows, plan.rowOfChoice), tf.expandDims(weights, -1)), 1);
   });
 }
