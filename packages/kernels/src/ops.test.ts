@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   adamWUpdate,
   adamWUpdateReference,
@@ -160,7 +160,7 @@ describeOnBackends('matMul', (backend) => {
   });
 });
 
-describeOnBackends('groupedMatMul', () => {
+describeOnBackends('groupedMatMul', (backend) => {
   const offsets = [0, 3, 3, 10, 11]; // the second expert has no rows, the last has one
 
   it('equals a slice and a product per expert, with gradients', async () => {
@@ -185,9 +185,85 @@ describeOnBackends('groupedMatMul', () => {
   it('refuses offsets and sizes that do not fit', () => {
     const [x, w] = [random(11, 5), random(4, 5, 7)] as [tf.Tensor2D, tf.Tensor3D];
     expect(() => groupedMatMul(x, w, [0, 3, 11])).toThrow('experts + 1 = 5 entries, got 3');
-    expect(() => groupedMatMul(x, w, [0, 5, 3, 10, 11])).toThrow('ascend from 0 to 11 rows');
+    expect(() => groupedMatMul(x, w, [0, 5, 3, 10, 11])).toThrow('ascend from 0 to at most 11 rows');
+    expect(() => groupedMatMul(x, w, [0, 5, 5, 10, 13])).toThrow('at most 11 rows, got [0,5,5,10,13]');
     expect(() => groupedMatMul(x, w, offsets, true)).toThrow('x must be [rows, 7]');
-    tf.dispose([x, w]);
+    const [few, floats] = [tf.tensor1d([0, 3, 11], 'int32'), tf.tensor1d(offsets)];
+    expect(() => groupedMatMul(x, w, few)).toThrow('offsets must be int32 [experts + 1 = 5], got int32 [3]');
+    expect(() => groupedMatMul(x, w, floats)).toThrow('got float32 [5]');
+    tf.dispose([x, w, few, floats]);
+  });
+
+  it('multiplies over many tiles, with edges that fill none', async () => {
+    const [rows, inner, columns] = [101, 19, 67];
+    const several = [0, 67, 67, 101];
+    for (const transposed of [false, true]) {
+      await expectSame(
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, several, transposed),
+        (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, several, transposed),
+        [random(rows, inner), transposed ? random(3, columns, inner) : random(3, inner, columns)],
+      );
+    }
+  });
+
+  it('gives zeros for the rows from the last offset on, which add nothing to a gradient', async () => {
+    const part = [0, 2, 2, 7];
+    const [x, w] = [random(11, 3), random(3, 3, 5)] as [tf.Tensor2D, tf.Tensor3D];
+    const y = groupedMatMul(x, w, part);
+    const rest = tf.slice(y, [7, 0]);
+    await expectClose(rest, new Float32Array(4 * 5), 0);
+    tf.dispose([y, rest]);
+    await expectSame(
+      (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, part),
+      (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, part),
+      [x, w],
+    );
+  });
+
+  it('takes its offsets from a tensor', async () => {
+    const tensor = tf.tensor1d(offsets, 'int32');
+    for (const transposed of [false, true]) {
+      await expectSame(
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, tensor, transposed),
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets, transposed),
+        [random(11, 5), transposed ? random(4, 7, 5) : random(4, 5, 7)],
+      );
+    }
+    tensor.dispose();
+  });
+
+  it('multiplies no rows into nothing', async () => {
+    const [x, w] = [tf.zeros<tf.Rank.R2>([0, 5]), random(2, 5, 3) as tf.Tensor3D];
+    const y = groupedMatMul(x, w, [0, 0, 0]);
+    expect(y.shape).toEqual([0, 3]);
+    expect(await y.data()).toHaveLength(0);
+    tf.dispose([x, w, y]);
+  });
+
+  it.runIf(backend === 'wasm' || backend === 'webgpu')(
+    'gives experts without any rows a gradient of zero',
+    async () => {
+      for (const rows of [0, 3]) {
+        const [x, w] = [tf.ones<tf.Rank.R2>([rows, 5]), random(2, 5, 3) as tf.Tensor3D];
+        const dw = tf.grad((w) => groupedMatMul(x, w as tf.Tensor3D, [0, 0, 0]))(w);
+        await expectClose(dw, new Float32Array(30), 0);
+        tf.dispose([x, w, dw]);
+      }
+    },
+  );
+
+  it.runIf(backend === 'wasm' || backend === 'webgpu')('spares frozen weights the outer product', () => {
+    const [x, w] = [random(11, 5), random(4, 5, 7) as tf.Tensor3D];
+    const tensor = tf.tensor1d(offsets, 'int32');
+    const run = vi.spyOn(tf.engine(), 'runKernel');
+    for (const given of [offsets, tensor]) {
+      tf.dispose(tf.grad((x) => groupedMatMul(x as tf.Tensor2D, w, given))(x));
+    }
+    const names = run.mock.calls.map(([name]) => name).filter((name) => name.startsWith('Grouped'));
+    run.mockRestore();
+    expect(names).toHaveLength(4);
+    expect(names.filter((name) => name.startsWith('GroupedOuterProduct'))).toEqual([]);
+    tf.dispose([x, w, tensor]);
   });
 });
 
@@ -237,6 +313,42 @@ describeOnBackends('dispatchRows and combineRows', () => {
     tf.dispose([p.tokenOfRow, p.rowOfChoice]);
   });
 
+  it('leaves out choices without a row, and rows without a choice', async () => {
+    const [missing, tokens] = [7, 3]; // rows 0 to 6; the plan names 1, 3, 5 and 6
+    const rowOfChoice = [3, missing, 1, 5, missing + 4, 6];
+    const p: RowPlan = {
+      tokenOfRow: tf.tensor1d([0, 1, 0, 0, 0, 1, 2], 'int32'),
+      rowOfChoice: tf.tensor2d(rowOfChoice, [tokens, 2], 'int32'),
+    };
+    for (const hidden of [5, 8]) {
+      const [rows, weights] = [random(missing, hidden), random(tokens, 2)] as [tf.Tensor2D, tf.Tensor2D];
+      const [r, w] = [await rows.data(), await weights.data()];
+      const y = combineRows(rows, weights, p);
+      const expected = Array.from({ length: tokens * hidden }, (_, i) =>
+        [0, 1].reduce((sum, j) => {
+          const choice = 2 * Math.floor(i / hidden) + j;
+          const row = rowOfChoice[choice]!;
+          return sum + (row < missing ? w[choice]! * r[row * hidden + (i % hidden)]! : 0);
+        }, 0),
+      );
+      await expectClose(y, expected, SUM);
+      y.dispose();
+      await expectSame(
+        (rows, weights) => combineRows(rows as tf.Tensor2D, weights as tf.Tensor2D, p),
+        (rows, weights) => combineRowsReference(rows as tf.Tensor2D, weights as tf.Tensor2D, p),
+        [rows, weights],
+      );
+    }
+    const x = random(tokens, 5) as tf.Tensor2D;
+    const dx = tf.grad((x) => dispatchRows(x as tf.Tensor2D, p))(x);
+    await expectClose(
+      dx,
+      [1, 2, 1].flatMap((count) => Array<number>(5).fill(count)),
+      0,
+    ); // rows 3; 1 and 5; 6
+    tf.dispose([p.tokenOfRow, p.rowOfChoice, x, dx]);
+  });
+
   it('combine equals the weighted sum, with gradients to rows and weights', async () => {
     const p = plan();
     await expectSame(
@@ -245,6 +357,51 @@ describeOnBackends('dispatchRows and combineRows', () => {
       [random(6, 11), random(3, 2)],
     );
     tf.dispose([p.tokenOfRow, p.rowOfChoice]);
+  });
+});
+
+/** Which rows are whose, by ops alone: the form for a device that the host cannot read at once. */
+function planByOps(indices: tf.Tensor2D, experts: number): RowPlan & { offsets: tf.Tensor1D } {
+  const [tokens, k] = indices.shape;
+  const hot = tf.mul(tf.cast(tf.oneHot(tf.reshape(indices, [-1]) as tf.Tensor1D, experts), 'float32'), 1);
+  const ends = tf.cumsum(tf.sum(hot, 0));
+  const starts = tf.sub(ends, tf.sum(hot, 0));
+  const place = tf.add(tf.cumsum(hot, 0, true), starts); // [tokens * k, experts]
+  const rowOfChoice = tf.cast(tf.sum(tf.mul(hot, place), 1), 'int32');
+  const token = tf.floor(tf.div(tf.range(0, tokens * k), k));
+  return {
+    offsets: tf.cast(tf.concat1d([tf.zeros([1]), ends as tf.Tensor1D]), 'int32'),
+    rowOfChoice: tf.reshape(rowOfChoice, [tokens, k]),
+    tokenOfRow: tf.cast(tf.scatterND(tf.expandDims(rowOfChoice, 1), token, [tokens * k]), 'int32'),
+  };
+}
+
+describeOnBackends('a Mixture of Experts planned by ops', () => {
+  it('equals the sum over all experts, though its plan is on the tape', async () => {
+    const [tokens, hidden, out, experts, k] = [13, 5, 7, 3, 2];
+    const [x, gate, w] = [random(tokens, hidden), random(hidden, experts), random(experts, hidden, out)];
+    const chosen = (x: tf.Tensor, gate: tf.Tensor) => tf.topk(tf.matMul(x as tf.Tensor2D, gate as tf.Tensor2D), k);
+    const probabilities = (x: tf.Tensor, gate: tf.Tensor) =>
+      tf.softmax(tf.matMul(x as tf.Tensor2D, gate as tf.Tensor2D));
+    const constant = tf.tidy(() => tf.mul(tf.cast(tf.oneHot(chosen(x, gate).indices, experts), 'float32'), 1));
+    await expectSame(
+      (x, gate, w) => {
+        const plan = planByOps(chosen(x!, gate!).indices as tf.Tensor2D, experts);
+        const weights = tf.sum(tf.mul(constant, tf.expandDims(probabilities(x!, gate!), 1)), 2) as tf.Tensor2D;
+        const outputs = groupedMatMul(dispatchRows(x as tf.Tensor2D, plan), w as tf.Tensor3D, plan.offsets);
+        return combineRows(outputs, weights, plan);
+      },
+      (x, gate, w) => {
+        const shares = tf.mul(tf.sum(constant, 1), probabilities(x!, gate!)); // [tokens, experts]
+        const parts = Array.from({ length: experts }, (_, e) => {
+          const weight = tf.reshape(tf.slice(w!, [e, 0, 0], [1, -1, -1]), [hidden, out]) as tf.Tensor2D;
+          return tf.mul(tf.matMul(x as tf.Tensor2D, weight), tf.slice(shares, [0, e], [-1, 1]));
+        });
+        return parts.reduce((sum, part) => tf.add(sum, part));
+      },
+      [x, gate, w],
+    );
+    constant.dispose();
   });
 });
 
@@ -257,6 +414,34 @@ describeOnBackends('rmsNorm', () => {
         [random(2, 3, width), random(width)],
       );
     }
+  });
+
+  it('sums over more rows and columns than one workgroup takes, the same way each time', async () => {
+    for (const [rows, width] of [
+      [131, 7],
+      [3, 263],
+    ] as const) {
+      const [x, w] = [random(rows, width), random(width) as tf.Tensor1D];
+      const gradient = () => tf.tidy(() => tf.grad((w) => rmsNorm(x, w as tf.Tensor1D, 1e-5))(w));
+      const [once, again] = [gradient(), gradient()];
+      await expectClose(once, again, 0);
+      tf.dispose([once, again]);
+      await expectSame(
+        (x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5),
+        (x, w) => rmsNormReference(x!, w as tf.Tensor1D, 1e-5),
+        [x, w],
+      );
+    }
+  });
+
+  it('gives its scratch memory back', async () => {
+    const [x, w] = [random(5, 8), random(8) as tf.Tensor1D];
+    const run = () => tf.dispose(tf.grads((x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5))([x, w]));
+    run();
+    const before = tf.backend().numDataIds();
+    run();
+    expect(tf.backend().numDataIds()).toBe(before);
+    tf.dispose([x, w]);
   });
 
   it('agrees with central differences and refuses a weight of another width', async () => {
@@ -280,6 +465,21 @@ describeOnBackends('swiGlu', () => {
       (x) => swiGluReference(x as tf.Tensor2D),
       [far],
     );
+  });
+
+  it('agrees with central differences', async () => {
+    for (const width of [6, 8]) {
+      const x = random(3, width);
+      await expectGradient((x) => swiGlu(x as tf.Tensor2D), [x]);
+      x.dispose();
+    }
+  });
+
+  it('reads numbers that were cast from integers', async () => {
+    const [ints, floats] = [tf.tensor2d([[-3, 2, 5, 7]], [1, 4], 'int32'), tf.tensor2d([[-3, 2, 5, 7]])];
+    const [a, b] = [tf.tidy(() => swiGlu(tf.cast(ints, 'float32'))), swiGlu(floats)];
+    await expectClose(a, b, 1e-6);
+    tf.dispose([ints, floats, a, b]);
   });
 
   it('refuses an odd width', () => {

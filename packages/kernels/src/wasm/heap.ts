@@ -44,6 +44,7 @@ export interface KernelModule {
   scatterAddRows(x: Address, count: number, width: number, indices: Address, out: Address, rows: number): void;
   combineRows(
     x: Address,
+    rows: number,
     width: number,
     slots: Address,
     weights: Address,
@@ -54,6 +55,7 @@ export interface KernelModule {
   combineRowsGradient(
     dy: Address,
     x: Address,
+    rows: number,
     width: number,
     slots: Address,
     weights: Address,

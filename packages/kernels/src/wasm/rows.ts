@@ -48,22 +48,23 @@ export function installRows(heap: WasmHeap): void {
   replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
     const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const width = rows!.shape[1]!;
+    const [count, width] = rows!.shape as [number, number];
     const out = heap.output([tokens, width]);
-    const factors = weights ? heap.address(weights) : 0;
-    module.combineRows(heap.address(rows!), width, heap.address(rowOfChoice!), factors, tokens, k, heap.address(out));
+    const [source, slots, target] = [rows!, rowOfChoice!, out].map(heap.address);
+    module.combineRows(source!, count, width, slots!, weights ? heap.address(weights) : 0, tokens, k, target!);
     return out;
   });
 
   replaceKernel('CombineRowsGradient', 'wasm', ({ inputs }) => {
     const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const width = rows!.shape[1]!;
+    const [count, width] = rows!.shape as [number, number];
     const dRows = heap.output(rows!.shape);
     const dWeights = heap.output([tokens, k]);
     module.combineRowsGradient(
       heap.address(dy!),
       heap.address(rows!),
+      count,
       width,
       heap.address(rowOfChoice!),
       heap.address(weights!),

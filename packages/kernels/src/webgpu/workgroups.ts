@@ -9,7 +9,7 @@ const MAX_WORKGROUPS = 65535;
 
 /** Lays `count` workgroups out in two dimensions where one is too short; the last ones may lie past the count. */
 export function inLine(count: number): Workgroups {
-  const lines = Math.ceil(count / MAX_WORKGROUPS);
+  const lines = Math.max(1, Math.ceil(count / MAX_WORKGROUPS));
   return [Math.ceil(count / lines), lines, 1];
 }
 
