@@ -25,7 +25,11 @@ export function groupedMatMul(
   checkShapes(x, weights, offsets, transposeWeights);
   if (hasFusedKernel('GroupedMatMulOnDevice')) {
     return tf.tidy(() =>
-      runFusedKernel('GroupedMatMulOnDevice', { x, weights, offsets: onDevice(offsets) }, { transposeWeights }),
+      runFusedKernel(
+        'GroupedMatMulOnDevice',
+        { x, weights, offsets: onDevice(offsets, x.shape[0]) },
+        { transposeWeights },
+      ),
     );
   }
   const onHost = offsets instanceof tf.Tensor ? [...offsets.dataSync()] : [...offsets];
@@ -109,9 +113,12 @@ export function groupedMatMulReference(
   });
 }
 
-/** A copy that the tape knows no origin of, so that it asks for no gradient of it. */
-function onDevice(offsets: readonly number[] | tf.Tensor1D): tf.Tensor {
-  if (!(offsets instanceof tf.Tensor)) return tf.tensor1d([...offsets], 'int32');
+/** The offsets as a tensor that the tape knows no origin of, else it would ask for their gradient. */
+function onDevice(offsets: readonly number[] | tf.Tensor1D, rows: number): tf.Tensor {
+  if (!(offsets instanceof tf.Tensor)) {
+    checkAscent(offsets, rows);
+    return tf.tensor1d([...offsets], 'int32');
+  }
   return withGradient(
     [],
     () => tf.clone(offsets),
@@ -142,7 +149,6 @@ function checkShapes(
   if (offsets.length !== experts + 1) {
     throw new Error(`groupedMatMul: offsets must have experts + 1 = ${experts + 1} entries, got ${offsets.length}.`);
   }
-  checkAscent(offsets, x.shape[0]);
 }
 
 function checkAscent(offsets: readonly number[], rows: number): void {

@@ -36,10 +36,10 @@ export class StackedLinear {
    * Rows sorted by expert, each through its own matrix.
    *
    * @param x `[rows, inputSize]`.
-   * @param offsets `experts + 1` row numbers.
+   * @param offsets `experts + 1` row numbers, or an int32 tensor of them (see `groupedMatMul`).
    * @returns `[rows, outputSize]`. Caller disposes.
    */
-  applyGrouped(x: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
     return groupedMatMul(x, this.weight as unknown as tf.Tensor3D, offsets);
   }
 
