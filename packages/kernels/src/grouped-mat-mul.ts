@@ -8,16 +8,17 @@ import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
  *
  * @param x `[rows, in]`, sorted by group.
  * @param weights `[experts, in, out]`, or `[experts, out, in]` with `transposeWeights`.
- * @param offsets `experts + 1` ascending row numbers from 0 to `rows`.
+ * @param groupOffsets `experts + 1` ascending row numbers from 0 to `rows`, or the same as int32 `[experts + 1]`.
  * @returns `[rows, out]` float32. Caller disposes.
  * @throws when shapes disagree or the offsets do not ascend from 0 to `rows`.
  */
 export function groupedMatMul(
   x: tf.Tensor2D,
   weights: tf.Tensor3D,
-  offsets: readonly number[],
+  groupOffsets: readonly number[] | tf.Tensor1D,
   transposeWeights = false,
 ): tf.Tensor2D {
+  const offsets = 'dataId' in groupOffsets ? [...groupOffsets.dataSync()] : groupOffsets;
   checkGroups(x, weights, offsets, transposeWeights);
   if (!hasFusedKernel('GroupedMatMul')) return groupedMatMulReference(x, weights, offsets, transposeWeights);
   return runFusedKernel('GroupedMatMul', { x, weights }, { offsets: [...offsets], transposeWeights });

@@ -4,18 +4,14 @@ import { expect, it } from 'vitest';
 import {
   adamWUpdate,
   adamWUpdateReference,
-  combineRows,
-  combineRowsReference,
   crossEntropy,
   crossEntropyReference,
-  dispatchRows,
   flashAttention,
   flashAttentionReference,
   gather,
   groupedMatMul,
   groupedMatMulReference,
   matMul,
-  type RowPlan,
   rmsNorm,
   rmsNormReference,
   rotate,
@@ -210,41 +206,6 @@ describeOnBackends('gather', (backend) => {
       indices.dispose();
     }
     x.dispose();
-  });
-});
-
-describeOnBackends('dispatchRows and combineRows', () => {
-  const plan = (): RowPlan => ({
-    tokenOfRow: tf.tensor1d([1, 2, 0, 2, 0, 1], 'int32'),
-    rowOfChoice: tf.tensor2d(
-      [
-        [2, 4],
-        [0, 5],
-        [3, 1],
-      ],
-      [3, 2],
-      'int32',
-    ),
-  });
-
-  it('dispatch repeats each token for its experts; its gradient gathers', async () => {
-    const p = plan();
-    await expectSame(
-      (x) => dispatchRows(x as tf.Tensor2D, p),
-      (x) => gather(x!, p.tokenOfRow),
-      [random(3, 7)],
-    );
-    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
-  });
-
-  it('combine equals the weighted sum, with gradients to rows and weights', async () => {
-    const p = plan();
-    await expectSame(
-      (x, w) => combineRows(x as tf.Tensor2D, w as tf.Tensor2D, p),
-      (x, w) => combineRowsReference(x as tf.Tensor2D, w as tf.Tensor2D, p),
-      [random(6, 11), random(3, 2)],
-    );
-    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
   });
 });
 
