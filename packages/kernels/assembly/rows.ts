@@ -50,6 +50,17 @@ function copyScaled(target: usize, source: usize, scale: f32, n: i32): void {
   }
 }
 
+/** out[i] = x[indices[i]], rows of `width` floats; zeros where the index is outside [0, rows). */
+export function takeRows(x: usize, rows: i32, width: i32, indices: usize, count: i32, out: usize): void {
+  const bytes = (<usize>width) << 2;
+  for (let i = 0; i < count; i++) {
+    const row = load<i32>(indices + ((<usize>i) << 2));
+    const target = out + <usize>i * bytes;
+    if (<u32>row < <u32>rows) memory.copy(target, x + <usize>row * bytes, bytes);
+    else memory.fill(target, 0, bytes);
+  }
+}
+
 /**
  * out[t] = sum over j of weights[t, j] * x[slots[t, j]]; rows of `width` floats; `weights` 0 means all ones; a slot
  * outside [0, rows) adds nothing.
@@ -60,43 +71,43 @@ export function combineRows(
   const bytes = (<usize>width) << 2;
   for (let t = 0; t < tokens; t++) {
     const target = out + <usize>t * bytes;
-    let first = true;
+    let empty = true;
     for (let j = 0; j < k; j++) {
       const entry = (<usize>(t * k + j)) << 2;
-      const row = load<i32>(slots + entry);
-      if (<u32>row >= <u32>rows) continue;
-      const source = x + <usize>row * bytes;
+      const slot = load<i32>(slots + entry);
+      if (<u32>slot >= <u32>rows) continue;
+      const source = x + <usize>slot * bytes;
       const weight = weights ? load<f32>(weights + entry) : <f32>1;
-      if (first) copyScaled(target, source, weight, width);
+      if (empty) copyScaled(target, source, weight, width);
       else addScaled(target, source, weight, width);
-      first = false;
+      empty = false;
     }
-    if (first) memory.fill(target, 0, bytes);
+    if (empty) memory.fill(target, 0, bytes);
   }
 }
 
 /**
- * dx[slots[t, j]] = weights[t, j] * dy[t]; dWeights[t, j] = x[slots[t, j]] . dy[t]. A slot is named once at most; rows
- * that no slot names have gradient 0, as has the weight of a slot outside [0, rows).
+ * dx[slots[t, j]] = weights[t, j] * dy[t]; dWeights[t, j] = x[slots[t, j]] . dy[t]. Every slot is visited at most once;
+ * one outside [0, rows) gets no gradient. With `clear`, rows that no slot names are zero.
  */
 export function combineRowsGradient(
-  dy: usize, x: usize, rows: i32, width: i32, slots: usize, weights: usize, tokens: i32, k: i32, dx: usize,
-  dWeights: usize,
+  dy: usize, x: usize, rows: i32, width: i32, slots: usize, weights: usize, tokens: i32, k: i32,
+  dx: usize, dWeights: usize, clear: bool,
 ): void {
   const bytes = (<usize>width) << 2;
-  memory.fill(dx, 0, <usize>rows * bytes);
+  if (clear) memory.fill(dx, 0, <usize>rows * bytes);
   for (let t = 0; t < tokens; t++) {
     const grad = dy + <usize>t * bytes;
     for (let j = 0; j < k; j++) {
       const entry = (<usize>(t * k + j)) << 2;
-      const row = load<i32>(slots + entry);
-      if (<u32>row >= <u32>rows) {
+      const slot = load<i32>(slots + entry);
+      if (<u32>slot >= <u32>rows) {
         store<f32>(dWeights + entry, 0);
         continue;
       }
-      const at = <usize>row * bytes;
-      copyScaled(dx + at, grad, load<f32>(weights + entry), width);
-      store<f32>(dWeights + entry, dot(x + at, grad, width));
+      const row = <usize>slot * bytes;
+      copyScaled(dx + row, grad, load<f32>(weights + entry), width);
+      store<f32>(dWeights + entry, dot(x + row, grad, width));
     }
   }
 }

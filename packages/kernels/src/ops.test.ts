@@ -4,18 +4,14 @@ import { expect, it, vi } from 'vitest';
 import {
   adamWUpdate,
   adamWUpdateReference,
-  combineRows,
-  combineRowsReference,
   crossEntropy,
   crossEntropyReference,
-  dispatchRows,
   flashAttention,
   flashAttentionReference,
   gather,
   groupedMatMul,
   groupedMatMulReference,
   matMul,
-  type RowPlan,
   rmsNorm,
   rmsNormReference,
   rotate,
@@ -286,131 +282,6 @@ describeOnBackends('gather', (backend) => {
       indices.dispose();
     }
     x.dispose();
-  });
-});
-
-describeOnBackends('dispatchRows and combineRows', () => {
-  const plan = (): RowPlan => ({
-    tokenOfRow: tf.tensor1d([1, 2, 0, 2, 0, 1], 'int32'),
-    rowOfChoice: tf.tensor2d(
-      [
-        [2, 4],
-        [0, 5],
-        [3, 1],
-      ],
-      [3, 2],
-      'int32',
-    ),
-  });
-
-  it('dispatch repeats each token for its experts; its gradient gathers', async () => {
-    const p = plan();
-    await expectSame(
-      (x) => dispatchRows(x as tf.Tensor2D, p),
-      (x) => gather(x!, p.tokenOfRow),
-      [random(3, 7)],
-    );
-    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
-  });
-
-  it('leaves out choices without a row, and rows without a choice', async () => {
-    const [missing, tokens] = [7, 3]; // rows 0 to 6; the plan names 1, 3, 5 and 6
-    const rowOfChoice = [3, missing, 1, 5, missing + 4, 6];
-    const p: RowPlan = {
-      tokenOfRow: tf.tensor1d([0, 1, 0, 0, 0, 1, 2], 'int32'),
-      rowOfChoice: tf.tensor2d(rowOfChoice, [tokens, 2], 'int32'),
-    };
-    for (const hidden of [5, 8]) {
-      const [rows, weights] = [random(missing, hidden), random(tokens, 2)] as [tf.Tensor2D, tf.Tensor2D];
-      const [r, w] = [await rows.data(), await weights.data()];
-      const y = combineRows(rows, weights, p);
-      const expected = Array.from({ length: tokens * hidden }, (_, i) =>
-        [0, 1].reduce((sum, j) => {
-          const choice = 2 * Math.floor(i / hidden) + j;
-          const row = rowOfChoice[choice]!;
-          return sum + (row < missing ? w[choice]! * r[row * hidden + (i % hidden)]! : 0);
-        }, 0),
-      );
-      await expectClose(y, expected, SUM);
-      y.dispose();
-      await expectSame(
-        (rows, weights) => combineRows(rows as tf.Tensor2D, weights as tf.Tensor2D, p),
-        (rows, weights) => combineRowsReference(rows as tf.Tensor2D, weights as tf.Tensor2D, p),
-        [rows, weights],
-      );
-    }
-    const [rows, weights] = [random(missing, 5), random(tokens, 2)] as [tf.Tensor2D, tf.Tensor2D];
-    tf.dispose(combineRows(rows, weights, p)); // brings both to the device
-    const used = swiGlu(tf.ones([missing, 10]));
-    await used.data();
-    used.dispose(); // memory that the next result of this size may get as it is
-    const dRows = tf.grad((rows) => combineRows(rows as tf.Tensor2D, weights, p))(rows);
-    const untouched = tf.gather(dRows, [0, 2, 4]);
-    await expectClose(untouched, new Float32Array(3 * 5), 0);
-    tf.dispose([rows, weights, dRows, untouched]);
-    const x = random(tokens, 5) as tf.Tensor2D;
-    const dx = tf.grad((x) => dispatchRows(x as tf.Tensor2D, p))(x);
-    await expectClose(
-      dx,
-      [1, 2, 1].flatMap((count) => Array<number>(5).fill(count)),
-      0,
-    ); // rows 3; 1 and 5; 6
-    tf.dispose([p.tokenOfRow, p.rowOfChoice, x, dx]);
-  });
-
-  it('combine equals the weighted sum, with gradients to rows and weights', async () => {
-    const p = plan();
-    await expectSame(
-      (x, w) => combineRows(x as tf.Tensor2D, w as tf.Tensor2D, p),
-      (x, w) => combineRowsReference(x as tf.Tensor2D, w as tf.Tensor2D, p),
-      [random(6, 11), random(3, 2)],
-    );
-    tf.dispose([p.tokenOfRow, p.rowOfChoice]);
-  });
-});
-
-/** Which rows are whose, by ops alone: the form for a device that the host cannot read at once. */
-function planByOps(indices: tf.Tensor2D, experts: number): RowPlan & { offsets: tf.Tensor1D } {
-  const [tokens, k] = indices.shape;
-  const hot = tf.mul(tf.cast(tf.oneHot(tf.reshape(indices, [-1]) as tf.Tensor1D, experts), 'float32'), 1);
-  const ends = tf.cumsum(tf.sum(hot, 0));
-  const starts = tf.sub(ends, tf.sum(hot, 0));
-  const place = tf.add(tf.cumsum(hot, 0, true), starts); // [tokens * k, experts]
-  const rowOfChoice = tf.cast(tf.sum(tf.mul(hot, place), 1), 'int32');
-  const token = tf.floor(tf.div(tf.range(0, tokens * k), k));
-  return {
-    offsets: tf.cast(tf.concat1d([tf.zeros([1]), ends as tf.Tensor1D]), 'int32'),
-    rowOfChoice: tf.reshape(rowOfChoice, [tokens, k]),
-    tokenOfRow: tf.cast(tf.scatterND(tf.expandDims(rowOfChoice, 1), token, [tokens * k]), 'int32'),
-  };
-}
-
-describeOnBackends('a Mixture of Experts planned by ops', () => {
-  it('equals the sum over all experts, though its plan is on the tape', async () => {
-    const [tokens, hidden, out, experts, k] = [13, 5, 7, 3, 2];
-    const [x, gate, w] = [random(tokens, hidden), random(hidden, experts), random(experts, hidden, out)];
-    const chosen = (x: tf.Tensor, gate: tf.Tensor) => tf.topk(tf.matMul(x as tf.Tensor2D, gate as tf.Tensor2D), k);
-    const probabilities = (x: tf.Tensor, gate: tf.Tensor) =>
-      tf.softmax(tf.matMul(x as tf.Tensor2D, gate as tf.Tensor2D));
-    const constant = tf.tidy(() => tf.mul(tf.cast(tf.oneHot(chosen(x, gate).indices, experts), 'float32'), 1));
-    await expectSame(
-      (x, gate, w) => {
-        const plan = planByOps(chosen(x!, gate!).indices as tf.Tensor2D, experts);
-        const weights = tf.sum(tf.mul(constant, tf.expandDims(probabilities(x!, gate!), 1)), 2) as tf.Tensor2D;
-        const outputs = groupedMatMul(dispatchRows(x as tf.Tensor2D, plan), w as tf.Tensor3D, plan.offsets);
-        return combineRows(outputs, weights, plan);
-      },
-      (x, gate, w) => {
-        const shares = tf.mul(tf.sum(constant, 1), probabilities(x!, gate!)); // [tokens, experts]
-        const parts = Array.from({ length: experts }, (_, e) => {
-          const weight = tf.reshape(tf.slice(w!, [e, 0, 0], [1, -1, -1]), [hidden, out]) as tf.Tensor2D;
-          return tf.mul(tf.matMul(x as tf.Tensor2D, weight), tf.slice(shares, [0, e], [-1, 1]));
-        });
-        return parts.reduce((sum, part) => tf.add(sum, part));
-      },
-      [x, gate, w],
-    );
-    constant.dispose();
   });
 });
 

@@ -36,7 +36,7 @@ export class StackedLinear {
    * Rows sorted by expert, each through its own matrix.
    *
    * @param x `[rows, inputSize]`.
-   * @param offsets `experts + 1` row numbers, or an int32 tensor of them (see `groupedMatMul`).
+   * @param offsets `experts + 1` row numbers, or the same as int32 `[experts + 1]`.
    * @returns `[rows, outputSize]`. Caller disposes.
    */
   applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
@@ -53,6 +53,11 @@ export class StackedLinear {
       const one = tf.slice(this.weight as tf.Tensor, [expert, 0, 0], [1, -1, -1]);
       return tf.matMul(x, tf.reshape(one, [this.inputSize, this.outputSize]));
     });
+  }
+
+  /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
+  rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLinear {
+    return new StackedLinear(tf.tidy(() => tf.variable(change(this.weight))));
   }
 
   dispose(): void {

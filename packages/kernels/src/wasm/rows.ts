@@ -45,18 +45,37 @@ export function installRows(heap: WasmHeap): void {
     return out;
   });
 
+  replaceKernel('TakeRows', 'wasm', ({ inputs }) => {
+    const { x, indices } = inputs as { x: tf.TensorInfo; indices: tf.TensorInfo };
+    const [rows, width] = x.shape as [number, number];
+    const out = heap.output([...indices.shape, width]);
+    const count = tf.util.sizeFromShape(indices.shape);
+    module.takeRows(heap.address(x), rows, width, heap.address(indices), count, heap.address(out));
+    return out;
+  });
+
   replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
     const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const [count, width] = rows!.shape as [number, number];
     const out = heap.output([tokens, width]);
-    const [source, slots, target] = [rows!, rowOfChoice!, out].map(heap.address);
-    module.combineRows(source!, count, width, slots!, weights ? heap.address(weights) : 0, tokens, k, target!);
+    const factors = weights ? heap.address(weights) : 0;
+    module.combineRows(
+      heap.address(rows!),
+      count,
+      width,
+      heap.address(rowOfChoice!),
+      factors,
+      tokens,
+      k,
+      heap.address(out),
+    );
     return out;
   });
 
-  replaceKernel('CombineRowsGradient', 'wasm', ({ inputs }) => {
+  replaceKernel('CombineRowsGradient', 'wasm', ({ inputs, attrs }) => {
     const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
+    const { complete } = attrs as unknown as { complete: boolean };
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const [count, width] = rows!.shape as [number, number];
     const dRows = heap.output(rows!.shape);
@@ -72,6 +91,7 @@ export function installRows(heap: WasmHeap): void {
       k,
       heap.address(dRows),
       heap.address(dWeights),
+      !complete,
     );
     return [dRows, dWeights];
   });

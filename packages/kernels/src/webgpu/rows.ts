@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import { byWidth } from './by-width.js';
 import type { Recorder } from './recorder.js';
@@ -29,35 +29,55 @@ ${MAIN}
   }));
 const combineRows = { weighted: combine(true), plain: combine(false) };
 
-/** `dRows[rowOfChoice[t, j]] = weights[t, j] * dy[t]` and `dWeights[t, j] = rows[...] . dy[t]`; a workgroup a choice. */
+/** `y[i] = x[indices[i]]`, zero where the index is outside the rows; a thread for each element of `y`. */
+const takeRows = byWidth(({ element, types }) => ({
+  name: 'TakeRows',
+  outputs: { y: element },
+  inputs: { x: element, indices: 'i32' },
+  uniforms: { count: 'u32', taken: 'u32', width: 'u32' },
+  code: `
+${types}
+${MAIN}
+  let i = group * ${THREADS}u + l;
+  if (i >= u.taken * u.width) { return; }
+  let row = u32(indices[i / u.width]);
+  y[i] = V(0);
+  if (row < u.count) { y[i] = x[row * u.width + i % u.width]; }
+}`,
+}));
+
+/**
+ * `dRows[choice's row] = weights[choice] * dy[its token]` and `dWeights[choice] = row . dy[its token]`; a workgroup for
+ * each row, which nobody else writes. An empty row is zero; a dropped choice is not written.
+ */
 const combineRowsGradient = byWidth(({ element, types }) => ({
   name: 'CombineRowsGradient',
   outputs: { dRows: element, dWeights: 'f32' },
-  inputs: { dy: element, rows: element, weights: 'f32', rowOfChoice: 'i32' },
+  inputs: { dy: element, rows: element, weights: 'f32', choiceOfRow: 'i32' },
   uniforms: { count: 'u32', choices: 'u32', k: 'u32', width: 'u32' },
   code: `
 ${types}
 ${SUM_OVER_THREADS}
 ${MAIN}
-  let choice = group;
-  if (choice >= u.choices) { return; }
-  let row = u32(rowOfChoice[choice]);
-  let token = choice / u.k;
-  let weight = weights[choice];
+  let row = group;
+  if (row >= u.count) { return; }
+  let choice = u32(choiceOfRow[row]);
+  let empty = choice >= u.choices;
+  let weight = select(weights[choice], 0.0, empty);
+  let token = select(choice / u.k, 0u, empty);
   var products = V(0);
-  if (row < u.count) {
-    for (var j = l; j < u.width; j += ${THREADS}u) {
-      let grad = dy[token * u.width + j];
-      dRows[row * u.width + j] = weight * grad;
-      products += rows[row * u.width + j] * grad;
-    }
+  for (var j = l; j < u.width; j += ${THREADS}u) {
+    let at = row * u.width + j;
+    let grad = dy[token * u.width + j];
+    dRows[at] = weight * grad;
+    products += rows[at] * grad;
   }
   let sum = sumOverThreads(l, total(products));
-  if (l == 0u) { dWeights[choice] = sum; }
+  if (l == 0u && !empty) { dWeights[choice] = sum; }
 }`,
 }));
 
-/** The combine step of a Mixture of Experts. */
+/** Moving whole rows to the experts and back. */
 export function installRows(recorder: Recorder): void {
   replaceKernel('CombineRows', 'webgpu', ({ inputs }) => {
     const { rows, weights, rowOfChoice } = inputs as Infos;
@@ -68,13 +88,23 @@ export function installRows(recorder: Recorder): void {
     return recorder.run(program, inputs as Infos, { y: [tokens, hidden] }, sizes, threadsFor(tokens * width))[0]!;
   });
 
-  replaceKernel('CombineRowsGradient', 'webgpu', ({ inputs }) => {
+  replaceKernel('CombineRowsGradient', 'webgpu', ({ inputs, attrs }) => {
     const { rows, rowOfChoice } = inputs as Infos;
+    const { complete } = attrs as unknown as { complete: boolean };
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const [count, hidden] = rows!.shape as [number, number];
     const { program, width } = combineRowsGradient(hidden);
-    const outputs = { dRows: recorder.zeros([count, hidden]), dWeights: [tokens, k] }; // some rows may be no choice's
+    const dWeights = complete ? [tokens, k] : recorder.zeros([tokens, k]); // zero for dropped choices
     const sizes = { count, choices: tokens * k, k, width };
-    return recorder.run(program, inputs as Infos, outputs, sizes, inLine(tokens * k));
+    return recorder.run(program, inputs as Infos, { dRows: [count, hidden], dWeights }, sizes, inLine(count));
+  });
+
+  replaceKernel('TakeRows', 'webgpu', ({ inputs }) => {
+    const { x, indices } = inputs as Record<'x' | 'indices', tf.TensorInfo>;
+    const [count, hidden] = x.shape as [number, number];
+    const { program, width } = takeRows(hidden);
+    const taken = tf.util.sizeFromShape(indices.shape);
+    const shape = [...indices.shape, hidden];
+    return recorder.run(program, { x, indices }, { y: shape }, { count, taken, width }, threadsFor(taken * width))[0]!;
   });
 }
