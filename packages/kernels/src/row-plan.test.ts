@@ -37,13 +37,13 @@ for (const [name, make] of Object.entries(plans)) {
   describeOnBackends(`dispatchRows and combineRows ${name}`, () => {
     const sizes = (plan: RowPlan) => ({ rows: plan.tokenOfRow.size, tokens: plan.rowOfChoice.shape[0] });
 
-    it('copies the token of every row and leaves empty rows zero', async () => {
+    it.each([7, 8])('copies the token of every row and leaves empty rows zero, %i wide', async (hidden) => {
       const plan = make();
       const { tokens } = sizes(plan);
-      const x = random(tokens, 7);
+      const x = random(tokens, hidden);
       const [values, source] = [await x.data(), await plan.tokenOfRow.data()];
       const expected = [...source].flatMap((t) =>
-        t < tokens ? [...values.slice(t * 7, t * 7 + 7)] : Array(7).fill(0),
+        t < tokens ? [...values.slice(t * hidden, (t + 1) * hidden)] : Array(hidden).fill(0),
       );
       const rows = dispatchRows(x, plan);
       await expectClose(rows, expected, 0);
@@ -78,10 +78,11 @@ for (const [name, make] of Object.entries(plans)) {
       tf.dispose([x, y, w, { ...plan, complete: [] }]);
     });
 
-    it('combines as the plain form does, gradients included', async () => {
+    // 268 is more than a workgroup's threads, four numbers each.
+    it.each([11, 268])('combines as the plain form does, gradients included, %i wide', async (hidden) => {
       const plan = make();
       const { rows, tokens } = sizes(plan);
-      const [y, w, dy] = [random(rows, 11), random(tokens, 2), random(tokens, 11)];
+      const [y, w, dy] = [random(rows, hidden), random(tokens, 2), random(tokens, hidden)];
       const run = (f: typeof combineRows) =>
         tf.tidy(() => [
           f(y, w, plan),
