@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { createExperts, HIDDEN, randomTokens } from '../test/create-pool.js';
+import { createExperts, createScaledExperts, HIDDEN, randomTokens } from '../test/create-pool.js';
 import { distillationLoss, distillExpert, SwiGluExperts } from './index.js';
 
 /** A teacher wider than its students. */
@@ -34,6 +34,17 @@ describeOnBackends('distillExpert', () => {
       tf.dispose([before!, after!]);
     }
     tf.dispose([hidden, last]);
+    for (const layer of [students, teacher, experts]) layer.dispose();
+  });
+
+  it('leaves alone what all experts of the student share', async () => {
+    const [students, teacher, hidden] = [createScaledExperts(3), createTeacher(), randomTokens(7)];
+    const teachers = { experts: teacher, expert: 0 };
+    const options = { steps: 5, learningRate: 0.05 };
+    const { experts, losses } = await distillExpert({ experts: students, expert: 1 }, teachers, hidden, options);
+    expect(losses[4]).toBeLessThan(losses[0]!);
+    await expectClose(experts.parameters().get('scale')!, students.scale, 0);
+    hidden.dispose();
     for (const layer of [students, teacher, experts]) layer.dispose();
   });
 
