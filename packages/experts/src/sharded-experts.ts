@@ -85,7 +85,7 @@ function runDevice(
   rows: tf.Tensor2D,
   shard: Experts,
   device: number,
-  { held, offsets, groupOfRow, tokenOfRow }: ShardPlan,
+  { held, offsets, groupOfRow, tokenOfRow, rowOfChoice }: ShardPlan,
   pass?: ExpertPass,
 ): tf.Tensor2D[] {
   const first = held.slice(0, device).reduce((sum, experts) => sum + experts, 0);
@@ -96,6 +96,7 @@ function runDevice(
     offsets: own.map((offset) => offset - begin),
     groupOfRow: tf.sub(tf.slice(groupOfRow, begin, size), tf.scalar(first, 'int32')) as tf.Tensor1D,
     tokenOfRow: tf.slice(tokenOfRow, begin, size),
+    tokens: rowOfChoice.shape[0],
   };
   return [shard.applyGrouped(tf.slice(rows, [begin, 0], [size, -1]), groups, pass)];
 }
