@@ -18,7 +18,12 @@ export interface Weighing {
  * @returns `[tokens, k]`. Caller disposes.
  */
 export function chosenWeights(
-  { logits, scores, indices, mask }: { logits: tf.Tensor2D; scores: tf.Tensor2D; indices: tf.Tensor2D; mask?: tf.Tensor1D },
+  {
+    logits,
+    scores,
+    indices,
+    mask,
+  }: { logits: tf.Tensor2D; scores: tf.Tensor2D; indices: tf.Tensor2D; mask?: tf.Tensor1D },
   { normTopkProb, routedScalingFactor = 1 }: Weighing,
 ): tf.Tensor2D {
   return tf.tidy(() => {

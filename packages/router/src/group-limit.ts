@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { topKMask } from './top-k.js';
+import { closeOthers, topKMask } from './top-k.js';
 
 /** Restricts a token's choice to its best groups of experts, so that it travels to few devices. */
 export interface GroupLimit {
@@ -10,9 +10,6 @@ export interface GroupLimit {
   /** What makes a group good: its best expert (DeepSeek-V2) or the sum of its two best (DeepSeek-V3). */
   readonly score: 'max' | 'sum-of-top-2';
 }
-
-/** Below any score a router gives. */
-const CLOSED = -1e9;
 
 /**
  * Lowers the scores of experts outside of the token's best groups so far that top-k cannot choose them (group-limited
@@ -27,7 +24,6 @@ export function limitToGroups(scores: tf.Tensor2D, { numGroups, topGroups, score
     const rows = tf.reshape(scores, [tokens * numGroups, experts / numGroups]);
     const best = score === 'max' ? tf.max(rows, 1) : tf.sum(tf.topk(rows, 2).values, 1);
     const open = tf.reshape(topKMask(tf.reshape(best, [tokens, numGroups]), topGroups), [-1, 1]);
-    const limited = tf.add(tf.mul(rows, open), tf.mul(tf.sub(1, open), CLOSED)); // exact where open is 1
-    return tf.reshape(limited, [tokens, experts]) as tf.Tensor2D;
+    return tf.reshape(closeOthers(rows, open), [tokens, experts]) as tf.Tensor2D;
   });
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { joinParameters, type Parameters } from '@therapeutic-moe/nn';
+import { joinParameters, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag, refuseMoreThan, refuseUnlessDivides } from './check-config.js';
 import { checkPass } from './check-pass.js';
 import { chosenWeights } from './chosen-weights.js';
@@ -52,7 +52,10 @@ export class HierarchicalRouter implements Router {
     checkPass(hidden, pass, this);
     return tf.tidy(() => {
       const context = { dropoutSeed: pass.seed };
-      const gates = [this.gates.group.apply(hidden, context), this.gates.expert.apply(hidden, context)] as tf.Tensor2D[];
+      const gates = [
+        this.gates.group.apply(hidden, context),
+        this.gates.expert.apply(hidden, context),
+      ] as tf.Tensor2D[];
       const { joint: logits } = jointLogits(gates[0]!, gates[1]!);
       const probabilities = tf.softmax(logits);
       const indices = pass.replay ? tf.clone(pass.replay) : topKIndices(logits, this.numExpertsPerTok);
@@ -78,6 +81,7 @@ export class HierarchicalRouter implements Router {
 function resolveHierarchicalConfig(config: HierarchicalConfig): HierarchicalConfig {
   const { numExperts, numGroups, numExpertsPerTok, normTopkProb } = config;
   const where = 'hierarchical router';
+  refuseUnknownKeys(where, config, ['numExperts', 'numGroups', 'numExpertsPerTok', 'normTopkProb']);
   refuseCount(where, { numExperts, numGroups, numExpertsPerTok });
   refuseUnlessDivides(where, { numGroups }, { numExperts });
   refuseMoreThan(where, { numExpertsPerTok }, { numExperts }, 'a token cannot visit more experts than exist');

@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Two levels of gates over experts in groups. */
-export interface JointLogits {
+/** Two levels of gates over experts in groups. A type, so that `tf.tidy` can return it. */
+export type JointLogits = {
   /** Log-probability of each group `[tokens, groups]`. */
   readonly group: tf.Tensor2D;
   /** Log-probability of each expert within its group `[tokens * groups, group size]`. */
   readonly within: tf.Tensor2D;
   /** Their sum, `log p(group) p(expert | group)`, `[tokens, experts]`: log-probabilities that sum to 1 over experts. */
   readonly joint: tf.Tensor2D;
-}
+};
 
 /**
  * Log-probabilities of a two-level mixture (Jordan and Jacobs 1994, eq. 5: the joint is the product along the path).
@@ -23,6 +23,6 @@ export function jointLogits(groupGate: tf.Tensor2D, expertGate: tf.Tensor2D): Jo
     const group = tf.logSoftmax(groupGate);
     const within = tf.logSoftmax(tf.reshape(expertGate, [tokens * groups, experts / groups])) as tf.Tensor2D;
     const joint = tf.reshape(tf.add(within, tf.reshape(group, [-1, 1])), [tokens, experts]);
-    return { group, within, joint } as unknown as tf.TensorContainerObject;
-  }) as unknown as JointLogits;
+    return { group, within, joint: joint as tf.Tensor2D };
+  });
 }

@@ -8,7 +8,9 @@ import { seedFor } from '@therapeutic-moe/nn';
  * @param x any shape. @returns the shape of `x`. Caller disposes.
  */
 export function jitter<T extends tf.Tensor>(x: T, amount: number, seed: number): T {
-  return tf.tidy(() => tf.mul(x, tf.randomUniform(x.shape, 1 - amount, 1 + amount, 'float32', seedFor(seed, 'jitter'))));
+  return tf.tidy(() =>
+    tf.mul(x, tf.randomUniform(x.shape, 1 - amount, 1 + amount, 'float32', seedFor(seed, 'jitter'))),
+  );
 }
 
 /**

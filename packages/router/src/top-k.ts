@@ -20,6 +20,18 @@ export function topKMask(scores: tf.Tensor2D, k: number): tf.Tensor2D {
   return constantChoice(scores, (x) => tf.sum(oneHotFloat(tf.topk(x, k).indices, x.shape[1]), 1));
 }
 
+/** Below any score a router gives. */
+const CLOSED = -1e9;
+
+/**
+ * Lowers the scores of closed experts so far that top-k prefers every open one.
+ *
+ * @param open the shape of `scores` or broadcast to it, 1 or 0. @returns the shape of `scores`. Caller disposes.
+ */
+export function closeOthers<T extends tf.Tensor>(scores: T, open: tf.Tensor): T {
+  return tf.tidy(() => tf.add(tf.mul(scores, open), tf.mul(tf.sub(1, open), CLOSED))); // exact where open is 1
+}
+
 /**
  * Runs a choice that no gradient passes: top-k has none, and a tape that meets it throws.
  *

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { joinParameters, type Parameters } from '@therapeutic-moe/nn';
+import { joinParameters, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag, refuseMoreThan, refuseUnlessDivides } from './check-config.js';
 import { checkPass } from './check-pass.js';
 import { chosenWeights } from './chosen-weights.js';
 import { type JointLogits, jointLogits } from './joint-logits.js';
 import type { RoutePass, Router, Routing } from './routing.js';
-import { constantChoice, topKMask } from './top-k.js';
+import { closeOthers, constantChoice, topKMask } from './top-k.js';
 import { checkGates, type TwoLevelGates } from './two-level-gates.js';
 
 /** How a token chooses groups, then experts. */
@@ -55,11 +55,17 @@ export class TwoStageRouter implements Router {
     checkPass(hidden, pass, this);
     return tf.tidy(() => {
       const context = { dropoutSeed: pass.seed };
-      const gates = [this.gates.group.apply(hidden, context), this.gates.expert.apply(hidden, context)] as tf.Tensor2D[];
+      const gates = [
+        this.gates.group.apply(hidden, context),
+        this.gates.expert.apply(hidden, context),
+      ] as tf.Tensor2D[];
       const logs = jointLogits(gates[0]!, gates[1]!);
       const probabilities = tf.softmax(logs.joint);
       const indices = pass.replay ? tf.clone(pass.replay) : this.#choose(logs);
-      const weights = chosenWeights({ logits: logs.joint, scores: probabilities, indices, mask: pass.mask }, this.config);
+      const weights = chosenWeights(
+        { logits: logs.joint, scores: probabilities, indices, mask: pass.mask },
+        this.config,
+      );
       return { logits: logs.joint, probabilities, indices, weights, gates };
     });
   }
@@ -82,16 +88,14 @@ export class TwoStageRouter implements Router {
     const { topGroups, topExpertsPerGroup } = this.config;
     const groupOpen = tf.reshape(topKMask(group, topGroups), [-1, 1]); // [tokens * groups, 1]
     const open = tf.reshape(tf.mul(topKMask(within, topExpertsPerGroup), groupOpen), joint.shape);
-    return constantChoice(joint, (x) => {
-      const limited = tf.where(tf.cast(open, 'bool'), x, tf.sub(tf.min(x), 1)) as tf.Tensor2D;
-      return tf.topk(limited, this.numExpertsPerTok).indices;
-    });
+    return constantChoice(joint, (x) => tf.topk(closeOthers(x, open), this.numExpertsPerTok).indices);
   }
 }
 
 function resolveTwoStageConfig(config: TwoStageConfig): TwoStageConfig {
   const { numExperts, numGroups, topGroups, topExpertsPerGroup, normTopkProb } = config;
   const where = 'two-stage router';
+  refuseUnknownKeys(where, config, ['numExperts', 'numGroups', 'topGroups', 'topExpertsPerGroup', 'normTopkProb']);
   refuseCount(where, { numExperts, numGroups, topGroups, topExpertsPerGroup });
   refuseUnlessDivides(where, { numGroups }, { numExperts });
   refuseMoreThan(where, { topGroups }, { numGroups }, 'a token cannot visit more groups than exist');
