@@ -45,7 +45,7 @@ describeOnBackends('expertChoice', () => {
 
   it('computes by its plan what the dense form computes, with the same gradients, padded or not', async () => {
     const [logits, hidden] = [tf.randomNormal<tf.Rank.R2>([TOKENS, EXPERTS], 0, 1, 'float32', 7), hiddenOf()];
-    const padding = tf.tensor1d([1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0]); // fewer real tokens than the capacity... of 5
+    const padding = tf.tensor1d([1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0]); // fewer real tokens than a capacity of 5
     for (const [mask, capacity] of [
       [undefined, CAPACITY],
       [undefined, TOKENS],
