@@ -1,8 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { type Handle, INT32, type RawOps } from './raw-ops.js';
 
-/** Scores that are computed at once: memory grows with the keys, not with their square. */
+/** Scores that are computed at once, at most: memory grows with the keys, not with their square. */
 const SCORES_AT_ONCE = 1 << 22;
+
+/** Queries of a block, at most: smaller blocks compute fewer scores that the causal mask hides. */
+const QUERIES_AT_ONCE = 64;
 
 /** Added to the score of a key that a query does not see: its exponential is 0. */
 const UNSEEN = -1e9;
@@ -83,7 +86,8 @@ function readSizes(q: tf.TensorInfo, k: tf.TensorInfo, attrs: { causal: boolean;
 }
 
 function queryBlocks({ batch, seq, keys, heads, causal }: Sizes): Block[] {
-  const most = Math.max(1, Math.floor(SCORES_AT_ONCE / (batch * heads * keys)));
+  const fitting = Math.floor(SCORES_AT_ONCE / (batch * heads * keys));
+  const most = Math.max(1, Math.min(fitting, QUERIES_AT_ONCE));
   const blocks: Block[] = [];
   for (let start = 0; start < seq; start += most) {
     const rows = Math.min(most, seq - start);

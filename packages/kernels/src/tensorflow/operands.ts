@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { BFLOAT16, FLOAT, type Handle, type RawOps } from './raw-ops.js';
 
 /** What the large products compute with; sums are float32 in both. */
@@ -10,8 +10,8 @@ export type Precision = 'float32' | 'bfloat16';
 const SHORTEST_SIDE = 128;
 
 /**
- * The operands of products, as they are or rounded to bfloat16. Rounded copies of Variables are kept while their data
- * live, so that a weight is rounded once.
+ * The operands of products, as they are or rounded to bfloat16. A rounded copy is kept while its tensor's data live: a
+ * weight is rounded once, and what the backward pass multiplies again is rounded once too.
  */
 export class Operands {
   private precision: Precision = 'float32';
@@ -43,8 +43,8 @@ export class Operands {
     if (type === FLOAT) return this.ops.read(x);
     const known = this.rounded.get(x.dataId);
     if (known) return known;
-    const rounded = this.ops.cast(this.ops.read(x), BFLOAT16);
-    if (x instanceof tf.Variable) this.rounded.set(x.dataId, this.ops.keep(rounded));
+    const rounded = this.ops.keep(this.ops.cast(this.ops.read(x), BFLOAT16));
+    this.rounded.set(x.dataId, rounded);
     return rounded;
   }
 
