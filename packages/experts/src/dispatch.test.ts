@@ -52,7 +52,7 @@ describeOnBackends('applyExperts', (backend) => {
         const direction = tf.randomNormal<tf.Rank.R2>([TOKENS, HIDDEN], 0, 1, 'float32', 11);
         const results = (['sorted', 'dense'] as const).map((dispatch) => {
           const apply = (x: tf.Tensor, weights: tf.Tensor) =>
-            applyExperts(x as tf.Tensor2D, { ...routing, weights: weights as tf.Tensor2D }, layer, dispatch);
+            applyExperts(x as tf.Tensor2D, { ...routing, weights: weights as tf.Tensor2D }, layer, { dispatch });
           const loss = (x: tf.Tensor, weights: tf.Tensor) => tf.sum(tf.mul(apply(x, weights), direction)) as tf.Scalar;
           return tf.tidy(() => {
             const output = apply(hidden, routing.weights);
@@ -123,7 +123,9 @@ describeOnBackends('applyExperts', (backend) => {
       rows.dense += x.shape[0];
       return plain(x, expert);
     };
-    const outputs = (['sorted', 'dense'] as const).map((dispatch) => applyExperts(hidden, routing, layer, dispatch));
+    const outputs = (['sorted', 'dense'] as const).map((dispatch) =>
+      applyExperts(hidden, routing, layer, { dispatch }),
+    );
     expect(rows).toEqual({ sorted: TOKENS * 2, dense: TOKENS * 7 });
     tf.dispose([hidden, routing, outputs]);
     layer.dispose();
@@ -155,7 +157,10 @@ describeOnBackends('applyExperts', (backend) => {
   it('leaves nothing behind', async () => {
     const [layer, hidden] = [createExperts(3), tokens()];
     const routing = routeTo(hidden, 3, 2);
-    await expectNoLeak(() => [applyExperts(hidden, routing, layer), applyExperts(hidden, routing, layer, 'dense')]);
+    await expectNoLeak(() => [
+      applyExperts(hidden, routing, layer),
+      applyExperts(hidden, routing, layer, { dispatch: 'dense' }),
+    ]);
     tf.dispose([hidden, routing]);
     layer.dispose();
   });

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+import type { ExpertRows, Experts } from './experts.js';
 
 /**
  * Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout.
  */
-export class SwiGluExperts {
+export class SwiGluExperts implements Experts {
   /**
    * @param gateUp `[experts, hidden, 2 * intermediate]`, gate first; owned from now on.
    * @param down `[experts, intermediate, hidden]`; owned from now on.
@@ -48,18 +49,16 @@ export class SwiGluExperts {
     return this.gateUp.inputSize;
   }
 
-  /**
-   * @param rows `[rows, hidden]` sorted by expert
-   * @param offsets `experts + 1` row numbers
-   * @returns `[rows, hidden]`. Caller disposes.
-   */
-  applyGrouped(rows: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
+  applyGrouped(rows: tf.Tensor2D, { offsets }: ExpertRows): tf.Tensor2D {
     return tf.tidy(() => this.down.applyGrouped(swiGlu(this.gateUp.applyGrouped(rows, offsets)), offsets));
   }
 
-  /** @param rows `[rows, hidden]`, all through one expert @returns `[rows, hidden]`. Caller disposes. */
-  applyExpert(rows: tf.Tensor2D, expert: number): tf.Tensor2D {
-    return tf.tidy(() => this.down.applyExpert(swiGlu(this.gateUp.applyExpert(rows, expert)), expert));
+  applyExpert(hidden: tf.Tensor2D, expert: number): tf.Tensor2D {
+    return tf.tidy(() => this.down.applyExpert(swiGlu(this.gateUp.applyExpert(hidden, expert)), expert));
+  }
+
+  rebuild(change: (stacked: tf.Tensor) => tf.Tensor): SwiGluExperts {
+    return new SwiGluExperts(this.gateUp.rebuild(change), this.down.rebuild(change));
   }
 
   parameters(): Parameters {

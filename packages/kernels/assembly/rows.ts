@@ -50,31 +50,62 @@ function copyScaled(target: usize, source: usize, scale: f32, n: i32): void {
   }
 }
 
-/** out[t] = sum over j of weights[t, j] * x[slots[t, j]]; rows of `width` floats; `weights` 0 means all ones. */
-export function combineRows(x: usize, width: i32, slots: usize, weights: usize, tokens: i32, k: i32, out: usize): void {
+/** out[i] = x[indices[i]], rows of `width` floats; zeros where the index is outside [0, rows). */
+export function takeRows(x: usize, rows: i32, width: i32, indices: usize, count: i32, out: usize): void {
   const bytes = (<usize>width) << 2;
-  for (let t = 0; t < tokens; t++) {
-    const target = out + <usize>t * bytes;
-    for (let j = 0; j < k; j++) {
-      const entry = (<usize>(t * k + j)) << 2;
-      const source = x + <usize>load<i32>(slots + entry) * bytes;
-      const weight = weights ? load<f32>(weights + entry) : <f32>1;
-      if (j == 0) copyScaled(target, source, weight, width);
-      else addScaled(target, source, weight, width);
-    }
+  for (let i = 0; i < count; i++) {
+    const row = load<i32>(indices + ((<usize>i) << 2));
+    const target = out + <usize>i * bytes;
+    if (<u32>row < <u32>rows) memory.copy(target, x + <usize>row * bytes, bytes);
+    else memory.fill(target, 0, bytes);
   }
 }
 
-/** dx[slots[t, j]] = weights[t, j] * dy[t]; dWeights[t, j] = x[slots[t, j]] . dy[t]. Every slot is visited once. */
-export function combineRowsGradient(
-  dy: usize, x: usize, width: i32, slots: usize, weights: usize, tokens: i32, k: i32, dx: usize, dWeights: usize,
+/**
+ * out[t] = sum over j of weights[t, j] * x[slots[t, j]]; rows of `width` floats; `weights` 0 means all ones; a slot
+ * outside [0, rows) adds nothing.
+ */
+export function combineRows(
+  x: usize, rows: i32, width: i32, slots: usize, weights: usize, tokens: i32, k: i32, out: usize,
 ): void {
   const bytes = (<usize>width) << 2;
+  for (let t = 0; t < tokens; t++) {
+    const target = out + <usize>t * bytes;
+    let empty = true;
+    for (let j = 0; j < k; j++) {
+      const entry = (<usize>(t * k + j)) << 2;
+      const slot = load<i32>(slots + entry);
+      if (<u32>slot >= <u32>rows) continue;
+      const source = x + <usize>slot * bytes;
+      const weight = weights ? load<f32>(weights + entry) : <f32>1;
+      if (empty) copyScaled(target, source, weight, width);
+      else addScaled(target, source, weight, width);
+      empty = false;
+    }
+    if (empty) memory.fill(target, 0, bytes);
+  }
+}
+
+/**
+ * dx[slots[t, j]] = weights[t, j] * dy[t]; dWeights[t, j] = x[slots[t, j]] . dy[t]. Every slot is visited at most once;
+ * one outside [0, rows) gets no gradient. With `clear`, rows that no slot names are zero.
+ */
+export function combineRowsGradient(
+  dy: usize, x: usize, rows: i32, width: i32, slots: usize, weights: usize, tokens: i32, k: i32,
+  dx: usize, dWeights: usize, clear: bool,
+): void {
+  const bytes = (<usize>width) << 2;
+  if (clear) memory.fill(dx, 0, <usize>rows * bytes);
   for (let t = 0; t < tokens; t++) {
     const grad = dy + <usize>t * bytes;
     for (let j = 0; j < k; j++) {
       const entry = (<usize>(t * k + j)) << 2;
-      const row = <usize>load<i32>(slots + entry) * bytes;
+      const slot = load<i32>(slots + entry);
+      if (<u32>slot >= <u32>rows) {
+        store<f32>(dWeights + entry, 0);
+        continue;
+      }
+      const row = <usize>slot * bytes;
       copyScaled(dx + row, grad, load<f32>(weights + entry), width);
       store<f32>(dWeights + entry, dot(x + row, grad, width));
     }

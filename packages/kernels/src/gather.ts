@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { withGradient } from './with-gradient.js';
 
 /**
@@ -23,64 +22,4 @@ export function gather(x: tf.Tensor, indices: tf.Tensor): tf.Tensor {
       return tf.unsortedSegmentSum(tf.reshape(dy, [flat.size, ...width]), flat, rows);
     },
   );
-}
-
-/**
- * Where each routed row comes from and goes to: the bijection between `tokens x k` choices and rows sorted by expert.
- * Plain int32 tensors; whoever made them disposes them after the backward pass.
- */
-export interface RowPlan {
-  /** `[tokens * k]` the token each sorted row came from. */
-  readonly tokenOfRow: tf.Tensor1D;
-  /** `[tokens, k]` the sorted row of each choice. */
-  readonly rowOfChoice: tf.Tensor2D;
-}
-
-/**
- * Copies each token's hidden state to the sorted rows of its k experts. The gradient is again a gather (the sum of a
- * token's k rows), never a scatter.
- *
- * @param x `[tokens, hidden]`.
- * @returns `[tokens * k, hidden]`, rows in the plan's order. Caller disposes.
- */
-export function dispatchRows(x: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
-  return withGradient(
-    [x],
-    () => tf.gather(x, plan.tokenOfRow),
-    () => [plan.rowOfChoice],
-    (dy, kept) => sumChoices(dy as tf.Tensor2D, kept[0] as tf.Tensor2D),
-  );
-}
-
-function sumChoices(rows: tf.Tensor2D, rowOfChoice: tf.Tensor2D): tf.Tensor2D {
-  if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, rowOfChoice });
-  return tf.tidy(() => tf.sum(tf.gather(rows, rowOfChoice), 1));
-}
-
-/**
- * Weighted sum of every token's k expert outputs: `y[t] = sum_j weights[t, j] * rows[rowOfChoice[t, j]]`.
- *
- * @param rows `[tokens * k, hidden]` in the plan's order.
- * @param weights `[tokens, k]`, differentiable: this is how the router learns.
- * @returns `[tokens, hidden]`. Caller disposes.
- */
-export function combineRows(rows: tf.Tensor2D, weights: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
-  if (!hasFusedKernel('CombineRows')) return combineRowsReference(rows, weights, plan);
-  return withGradient(
-    [rows, weights],
-    () => runFusedKernel('CombineRows', { rows, weights, rowOfChoice: plan.rowOfChoice }),
-    () => [rows, weights, plan.rowOfChoice],
-    (dy, kept) => {
-      const [rows, weights, rowOfChoice] = kept as [tf.Tensor, tf.Tensor, tf.Tensor];
-      return runFusedKernel<tf.Tensor[]>('CombineRowsGradient', { dy, rows, weights, rowOfChoice });
-    },
-  );
-}
-
-/** The plain form of `combineRows`. Same arguments, result and gradient. */
-export function combineRowsReference(rows: tf.Tensor2D, weights: tf.Tensor2D, plan: RowPlan): tf.Tensor2D {
-  return tf.tidy(() => {
-    const choices = gather(rows, plan.rowOfChoice); // [tokens, k, hidden]
-    return tf.sum(tf.mul(choices, tf.expandDims(weights, -1)), 1);
-  });
 }

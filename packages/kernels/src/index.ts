@@ -1,10 +1,11 @@
 export { type AdamWOptions, adamWUpdate, adamWUpdateReference, sumOfSquares } from './adam-w.js';
 export { crossEntropy, crossEntropyReference } from './cross-entropy.js';
 export { type AttentionOptions, flashAttention, flashAttentionReference } from './flash-attention.js';
-export { combineRows, combineRowsReference, dispatchRows, gather, type RowPlan } from './gather.js';
+export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { rotate, rotateReference } from './rotate.js';
+export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';

@@ -1,15 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { groupedMatMulGradient } from './grouped-mat-mul.js';
+import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import type { Precision } from './tensorflow/operands.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
+import { installWebGpuKernels } from './webgpu/install-webgpu-kernels.js';
 
 /** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
 export interface InstalledKernels {
-  readonly kernels: 'relaxed-simd' | 'simd' | 'tensorflow-ops' | 'none';
+  readonly kernels: 'relaxed-simd' | 'simd' | 'tensorflow-ops' | 'wgsl' | 'none';
 }
 
 /** Settings of `installKernels`. */
@@ -61,6 +62,11 @@ export async function installKernels(
 }
 
 async function install(backendName: string): Promise<Installation> {
+  if (backendName === 'webgpu') {
+    if (!tf.getGradient('GroupedMatMulOnDevice')) tf.registerGradient(groupedMatMulOnDeviceGradient);
+    installWebGpuKernels(tf.backend());
+    return { kernels: 'wgsl' };
+  }
   if (backendName !== 'tensorflow' && backendName !== 'wasm') return { kernels: 'none' };
   if (!tf.getGradient('GroupedMatMul')) tf.registerGradient(groupedMatMulGradient);
   if (backendName === 'tensorflow') {

@@ -36,10 +36,10 @@ export class StackedLinear {
    * Rows sorted by expert, each through its own matrix.
    *
    * @param x `[rows, inputSize]`.
-   * @param offsets `experts + 1` row numbers.
+   * @param offsets `experts + 1` row numbers, or the same as int32 `[experts + 1]`.
    * @returns `[rows, outputSize]`. Caller disposes.
    */
-  applyGrouped(x: tf.Tensor2D, offsets: readonly number[]): tf.Tensor2D {
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
     return groupedMatMul(x, this.weight as unknown as tf.Tensor3D, offsets);
   }
 
@@ -53,6 +53,11 @@ export class StackedLinear {
       const one = tf.slice(this.weight as tf.Tensor, [expert, 0, 0], [1, -1, -1]);
       return tf.matMul(x, tf.reshape(one, [this.inputSize, this.outputSize]));
     });
+  }
+
+  /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
+  rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLinear {
+    return new StackedLinear(tf.tidy(() => tf.variable(change(this.weight))));
   }
 
   dispose(): void {

@@ -9,7 +9,7 @@ const CLOSE = 1e-5;
 /** What a router with these gate logits returns; the weights play no part in the losses. */
 function routingOf(logits: tf.Tensor2D, k: number): Routing {
   const indices = topKIndices(logits, k);
-  return { logits, probabilities: tf.softmax(logits), indices, weights: tf.onesLike(indices) };
+  return { logits, probabilities: tf.softmax(logits), indices, weights: tf.onesLike(indices), gates: [logits] };
 }
 
 async function numberOf(loss: () => tf.Tensor): Promise<number> {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Routing } from './routing.js';
 import { oneHotFloat } from './top-k.js';
-import type { Routing } from './top-k-router.js';
 
 /** Keeps log of an expert that nobody visits finite. */
 const TINY = 1e-9;
@@ -50,14 +50,15 @@ export function switchLoss(routing: Routing, mask?: tf.Tensor1D): tf.Scalar {
 }
 
 /**
- * Router z-loss (ST-MoE, arXiv:2202.08906, eq. 5): mean squared log-sum-exp of the gate logits, which keeps them small.
+ * Router z-loss (ST-MoE, arXiv:2202.08906, eq. 5): mean squared log-sum-exp of the gate logits, which keeps them small;
+ * summed over a router's gates.
  *
  * @param mask `[tokens]`, 1 where the token is real. @returns a scalar. Caller disposes.
  */
 export function zLoss(routing: Routing, mask?: tf.Tensor1D): tf.Scalar {
   return tf.tidy(() => {
-    const squares = tf.square(tf.logSumExp(routing.logits, 1, true)) as tf.Tensor2D;
-    return tf.squeeze(maskedMean(squares, mask)) as tf.Scalar;
+    const squares = routing.gates.map((gate) => tf.square(tf.logSumExp(gate, 1, true)) as tf.Tensor2D);
+    return tf.squeeze(maskedMean(tf.addN(squares), mask)) as tf.Scalar;
   });
 }
 

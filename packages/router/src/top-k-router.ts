@@ -1,28 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dims, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import { type RouterConfig, resolveRouterConfig } from './router-config.js';
+import type { RoutePass, Router, Routing } from './routing.js';
 import { takeChosen, topKIndices } from './top-k.js';
-
-/**
- * Where each token goes. All tensors belong to whoever called `route`. A type, not an interface, so that `tf.tidy` can
- * return it.
- */
-export type Routing = {
-  /** Gate logits `[tokens, experts]`. */
-  readonly logits: tf.Tensor2D;
-  /** Softmax of the logits over all experts `[tokens, experts]`. */
-  readonly probabilities: tf.Tensor2D;
-  /** Chosen experts, best first, int32 `[tokens, k]`. */
-  readonly indices: tf.Tensor2D;
-  /** Weight of each chosen expert `[tokens, k]`. */
-  readonly weights: tf.Tensor2D;
-};
 
 /**
  * Top-k gating: a linear gate, a softmax, the k best experts of every token (arXiv:1701.06538; Mixtral,
  * arXiv:2401.04088).
  */
-export class TopKRouter {
+export class TopKRouter implements Router {
   readonly config: RouterConfig;
 
   /** @param gate maps `hidden` to `numExperts` logits; owned by this router from now on. */
@@ -38,24 +24,39 @@ export class TopKRouter {
     }
   }
 
-  /** @param hidden `[tokens, hidden]` @throws when `hidden` has another width. */
-  route(hidden: tf.Tensor2D): Routing {
+  get hiddenSize(): number {
+    return this.gate.inputSize;
+  }
+
+  get numExperts(): number {
+    return this.config.numExperts;
+  }
+
+  get numExpertsPerTok(): number {
+    return this.config.numExpertsPerTok;
+  }
+
+  route(hidden: tf.Tensor2D, { replay }: RoutePass = {}): Routing {
     dims('router.route: hidden', hidden, ['tokens', 'hidden'], { hidden: this.gate.inputSize });
     const { numExpertsPerTok, softmaxOrder, normTopkProb } = this.config;
     return tf.tidy(() => {
       const logits = this.gate.apply(hidden) as tf.Tensor2D;
       const probabilities = tf.softmax(logits);
-      const indices = topKIndices(logits, numExpertsPerTok);
+      const indices = replay ? tf.clone(replay) : topKIndices(logits, numExpertsPerTok);
       const weights =
         softmaxOrder === 'after-top-k'
           ? tf.softmax(takeChosen(logits, indices))
           : chosenProbabilities(probabilities, indices, normTopkProb);
-      return { logits, probabilities, indices, weights };
+      return { logits, probabilities, indices, weights, gates: [tf.clone(logits)] };
     });
   }
 
   parameters(): Parameters {
     return this.gate.parameters();
+  }
+
+  buffers(): Parameters {
+    return new Map();
   }
 
   dispose(): void {

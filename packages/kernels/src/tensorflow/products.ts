@@ -12,27 +12,39 @@ export function installProducts(ops: RawOps, operands: Operands): void {
     const [, first, second] = weights!.shape as [number, number, number];
     const type = operands.typeFor(first, second);
     const matrices = ops.unstack(operands.read(weights!, type));
-    const rows = ops.splitV(operands.read(x!, type), sizesOf(offsets), 0);
-    const products = rows.flatMap((part, e) =>
-      part.shape[0] === 0 ? [] : [ops.matMul(part, matrices[e]!, false, transposeWeights)],
+    const rows = rowsOfGroups(ops, operands.read(x!, type), offsets);
+    const products = matrices.flatMap((matrix, e) =>
+      rows[e]!.shape[0] === 0 ? [] : [ops.matMul(rows[e]!, matrix, false, transposeWeights)],
     );
-    if (products.length === 0) return ops.tensor(ops.fill([0, transposeWeights ? first : second], 0));
+    const ungrouped = x!.shape[0]! - offsets.at(-1)!;
+    if (ungrouped > 0 || products.length === 0) {
+      products.push(ops.cast(ops.fill([ungrouped, transposeWeights ? first : second], 0), type));
+    }
     return ops.tensor(operands.result(ops.concat(products, 0)));
   });
 
   // out[e] = a[rows of e]^T b[rows of e]: the gradient of the grouped product's weights.
   ops.register('GroupedOuterProduct', ({ a, b }, attrs) => {
-    const sizes = sizesOf((attrs as { offsets: number[] }).offsets);
-    const [m, n] = [a!.shape[1]!, b!.shape[1]!];
-    const type = operands.typeFor(m, n);
-    const [left, right] = [a!, b!].map((t) => ops.splitV(operands.read(t, type), sizes, 0)) as [Handle[], Handle[]];
+    const { offsets } = attrs as { offsets: number[] };
+    const type = operands.typeFor(a!.shape[1]!, b!.shape[1]!);
+    const [left, right] = [a!, b!].map((t) => rowsOfGroups(ops, operands.read(t, type), offsets)) as [
+      Handle[],
+      Handle[],
+    ];
     // A product over no rows is a matrix of zeros.
-    return ops.tensor(operands.result(ops.stack(left.map((part, e) => ops.matMul(part, right[e]!, true)))));
+    const products = offsets.slice(1).map((_, e) => ops.matMul(left[e]!, right[e]!, true));
+    return ops.tensor(operands.result(ops.stack(products)));
   });
 }
 
-function sizesOf(offsets: readonly number[]): number[] {
-  return offsets.slice(1).map((end, e) => end - offsets[e]!);
+/** The rows of each group, and last those of none. */
+function rowsOfGroups(ops: RawOps, x: Handle, offsets: readonly number[]): Handle[] {
+  const ends = [...offsets.slice(1), x.shape[0]!];
+  return ops.splitV(
+    x,
+    ends.map((end, e) => end - offsets[e]!),
+    0,
+  );
 }
 
 function installMatMul(ops: RawOps, operands: Operands): void {

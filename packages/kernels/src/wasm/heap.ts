@@ -42,8 +42,10 @@ export interface KernelModule {
   gemvColumns(n: number, k: number, x: Address, b: Address, ldb: number, y: Address): void;
   gatherRows(x: Address, rows: number, widthBytes: number, indices: Address, count: number, out: Address): number;
   scatterAddRows(x: Address, count: number, width: number, indices: Address, out: Address, rows: number): void;
+  takeRows(x: Address, rows: number, width: number, indices: Address, count: number, out: Address): void;
   combineRows(
     x: Address,
+    rows: number,
     width: number,
     slots: Address,
     weights: Address,
@@ -54,6 +56,7 @@ export interface KernelModule {
   combineRowsGradient(
     dy: Address,
     x: Address,
+    rows: number,
     width: number,
     slots: Address,
     weights: Address,
@@ -61,6 +64,7 @@ export interface KernelModule {
     k: number,
     dx: Address,
     dWeights: Address,
+    clear: boolean,
   ): void;
   rmsNorm(x: Address, weight: Address, rows: number, width: number, epsilon: number, y: Address): void;
   rmsNormGradient(

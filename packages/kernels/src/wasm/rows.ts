@@ -45,25 +45,45 @@ export function installRows(heap: WasmHeap): void {
     return out;
   });
 
-  replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
-    const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
-    const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const width = rows!.shape[1]!;
-    const out = heap.output([tokens, width]);
-    const factors = weights ? heap.address(weights) : 0;
-    module.combineRows(heap.address(rows!), width, heap.address(rowOfChoice!), factors, tokens, k, heap.address(out));
+  replaceKernel('TakeRows', 'wasm', ({ inputs }) => {
+    const { x, indices } = inputs as { x: tf.TensorInfo; indices: tf.TensorInfo };
+    const [rows, width] = x.shape as [number, number];
+    const out = heap.output([...indices.shape, width]);
+    const count = tf.util.sizeFromShape(indices.shape);
+    module.takeRows(heap.address(x), rows, width, heap.address(indices), count, heap.address(out));
     return out;
   });
 
-  replaceKernel('CombineRowsGradient', 'wasm', ({ inputs }) => {
-    const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
+  replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
+    const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const width = rows!.shape[1]!;
+    const [count, width] = rows!.shape as [number, number];
+    const out = heap.output([tokens, width]);
+    const factors = weights ? heap.address(weights) : 0;
+    module.combineRows(
+      heap.address(rows!),
+      count,
+      width,
+      heap.address(rowOfChoice!),
+      factors,
+      tokens,
+      k,
+      heap.address(out),
+    );
+    return out;
+  });
+
+  replaceKernel('CombineRowsGradient', 'wasm', ({ inputs, attrs }) => {
+    const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
+    const { complete } = attrs as unknown as { complete: boolean };
+    const [tokens, k] = rowOfChoice!.shape as [number, number];
+    const [count, width] = rows!.shape as [number, number];
     const dRows = heap.output(rows!.shape);
     const dWeights = heap.output([tokens, k]);
     module.combineRowsGradient(
       heap.address(dy!),
       heap.address(rows!),
+      count,
       width,
       heap.address(rowOfChoice!),
       heap.address(weights!),
@@ -71,6 +91,7 @@ export function installRows(heap: WasmHeap): void {
       k,
       heap.address(dRows),
       heap.address(dWeights),
+      !complete,
     );
     return [dRows, dWeights];
   });
