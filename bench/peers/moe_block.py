@@ -1,7 +1,7 @@
 """Mixtral's sparse block: router and experts, forward or forward and backward."""
 
 import torch
-from harness import answer, device_for, fastest, measure, settings
+from harness import answer, device_for, fastest, measure, precision_of, settings
 from mixtral import EXPERT_FORMS, make_block
 
 
@@ -16,16 +16,18 @@ def main():
         block = make_block(given, experts, device)
 
         def forward():
-            with torch.inference_mode():
+            with torch.inference_mode(), precision_of(given):
                 block(hidden)
 
         def both():
-            torch.autograd.grad(block(hidden), (hidden, *block.parameters()), dy)
+            with precision_of(given):
+                out = block(hidden)
+            torch.autograd.grad(out, (hidden, *block.parameters()), dy.to(out.dtype))
 
         work = both if given["backward"] else forward
         return measure(work, device, given["repeats"], warm_up=2, at_least_ms=1000.0)
 
-    answer(fastest(device, times_with, EXPERT_FORMS))
+    answer(fastest(device, times_with, EXPERT_FORMS, given["precision"]))
 
 
 main()

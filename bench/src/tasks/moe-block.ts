@@ -12,8 +12,8 @@ import { throughDevice } from './through-device.js';
 export async function moeBlockOurs(
   input: MoeBlockShape & { readonly backend: BackendName; readonly repeats: number },
 ): Promise<Timing> {
-  const { kernels } = await useBackend(input.backend);
-  const { tokens, hiddenSize } = input;
+  const { tokens, hiddenSize, precision } = input;
+  const { kernels } = await useBackend(input.backend, { precision });
   const apply = createBlock(input);
   const hidden = tf.variable(tf.randomNormal<tf.Rank.R2>([tokens, hiddenSize], 0, 1, 'float32', 7));
   const dy = tf.randomNormal<tf.Rank.R2>([tokens, hiddenSize], 0, 1, 'float32', 11);
@@ -27,7 +27,10 @@ export async function moeBlockOurs(
     for (const result of results) await throughDevice(result);
     tf.dispose(results);
   };
-  return { ...(await measure(work, { ...input, warmUp: 2, atLeastMs: 1000 })), detail: `kernels ${kernels}` };
+  return {
+    ...(await measure(work, { ...input, warmUp: 2, atLeastMs: 1000 })),
+    detail: `kernels ${kernels}, ${precision}`,
+  };
 }
 
 function createBlock({ hiddenSize, intermediateSize, numExperts, numExpertsPerTok }: MoeBlockShape) {
