@@ -1,5 +1,7 @@
-/** What the large products compute with; sums are float32 in both. */
-export type Precision = 'float32' | 'bfloat16';
+import type { InstallOptions } from '@therapeutic-moe/kernels';
+
+/** What the large products compute with. */
+export type Precision = NonNullable<InstallOptions['precision']>;
 
 /** The precisions that a backend of ours can be measured in. */
 export function precisionsOf(backend: string): readonly Precision[] {
