@@ -34,11 +34,12 @@ export async function useBackend(choice: BackendChoice, options: UseBackendOptio
       refused.push(`${name}: ${outcome.missing}`);
       continue;
     }
-    const { kernels } = await installKernels(name);
+    const { kernels, threads } = await installKernels(name);
     const reason = [explicit ? 'asked for' : '', ...refused.map((words) => `no ${words}`)].filter(Boolean).join('; ');
-    const line = `backend: ${name} (${outcome.active}; kernels: ${kernels})${reason ? `; ${reason}` : ''}`;
+    const ours = `kernels: ${kernels}${threads > 1 ? ` on ${threads} threads` : ''}`;
+    const line = `backend: ${name} (${outcome.active}; ${ours})${reason ? `; ${reason}` : ''}`;
     options.logger?.info(line);
-    return { name, reason: reason || 'first in order', line, kernels, device: outcome.device };
+    return { name, reason: reason || 'first in order', line, kernels, threads, device: outcome.device };
   }
   if (explicit) {
     throw new Error(

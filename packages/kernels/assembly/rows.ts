@@ -80,3 +80,10 @@ export function combineRowsGradient(
     }
   }
 }
+
+/** out [width] = sum of `rows` rows of `width` floats, in the order of the rows. */
+export function sumRows(x: usize, rows: i32, width: i32, out: usize): void {
+  const bytes = (<usize>width) << 2;
+  memory.fill(out, 0, bytes);
+  for (let i = 0; i < rows; i++) addScaled(out, x + <usize>i * bytes, 1, width);
+}

@@ -9,6 +9,8 @@ import { installRows } from './wasm/rows.js';
 /** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
 export interface InstalledKernels {
   readonly kernels: 'relaxed-simd' | 'simd' | 'raw-matmul' | 'none';
+  /** Threads that our kernels work on: more than one on wasm only, `TMOE_THREADS` or one per core up to four. */
+  readonly threads: number;
 }
 
 const installed = new WeakMap<object, InstalledKernels>();
@@ -37,13 +39,13 @@ export async function installKernels(backendName: string): Promise<InstalledKern
 async function install(backendName: string): Promise<InstalledKernels> {
   if (backendName === 'tensorflow') {
     installTensorflowKernels();
-    return { kernels: 'raw-matmul' };
+    return { kernels: 'raw-matmul', threads: 1 };
   }
-  if (backendName !== 'wasm') return { kernels: 'none' };
+  if (backendName !== 'wasm') return { kernels: 'none', threads: 1 };
   const heap = await openWasmHeap();
   if (!tf.getGradient('GroupedMatMul')) tf.registerGradient(groupedMatMulGradient);
   installProducts(heap);
   installRows(heap);
   installLayers(heap);
-  return { kernels: heap.instructions };
+  return { kernels: heap.instructions, threads: heap.threads };
 }
