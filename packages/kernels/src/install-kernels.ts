@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMulGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import { openWasmHeap } from './wasm/heap.js';
+import { installIdentity } from './wasm/identity.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
@@ -47,5 +48,6 @@ async function install(backendName: string): Promise<InstalledKernels> {
   installProducts(heap);
   installRows(heap);
   installLayers(heap);
+  installIdentity();
   return { kernels: heap.instructions, threads: heap.threads };
 }

@@ -37,17 +37,18 @@ export function installProducts(heap: WasmHeap): void {
       return out;
     }
     const [A, B, C] = [heap.address(a), heap.address(b), heap.address(out)];
+    const work = count * m * n * k;
     const product = (rows: number, item: number, aItem: number, bItem: number) => {
       const left = { at: A + aItem * m * k * 4, row: transposeA ? 1 : k, column: transposeA ? m : 1 };
       const right = { at: B + bItem * k * n * 4, row: transposeB ? 1 : n, column: transposeB ? k : 1 };
-      return productCalls(rows, n, k, left, right, C + item * m * n * 4);
+      return productCalls(rows, n, k, left, right, C + item * m * n * 4, work);
     };
     const oneRight = !transposeA && tf.util.sizeFromShape(b.shape) === k * n;
     const calls =
       oneRight && tf.util.sizeFromShape(a.shape) === count * m * k
         ? product(count * m, 0, 0, 0) // one right-hand side for the whole batch: a single tall product
         : Array.from({ length: count }, (_, i) => product(m, i, itemA(i), itemB(i))).flat();
-    run(calls, count * m * n * k);
+    run(calls, work);
     return out;
   });
 
@@ -59,12 +60,13 @@ export function installProducts(heap: WasmHeap): void {
     const [row, column] = transposeWeights ? [1, second] : [second, 1];
     const out = heap.output([x.shape[0]!, n]);
     const [X, W, Y] = [heap.address(x), heap.address(weights), heap.address(out)];
+    const work = x.shape[0]! * n * k;
     const calls = groups(offsets).flatMap(({ expert, start, rows }) => {
       const left = { at: X + start * k * 4, row: k, column: 1 };
       const right = { at: W + expert * first * second * 4, row, column };
-      return productCalls(rows, n, k, left, right, Y + start * n * 4);
+      return productCalls(rows, n, k, left, right, Y + start * n * 4, work);
     });
-    run(calls, x.shape[0]! * n * k);
+    run(calls, work);
     return out;
   });
 
@@ -79,12 +81,13 @@ export function installProducts(heap: WasmHeap): void {
     for (let e = 0; e + 1 < offsets.length; e++) {
       if (offsets[e] === offsets[e + 1]) values.fill(0, e * m * n, (e + 1) * m * n); // an expert without tokens
     }
+    const work = a.shape[0]! * m * n;
     const calls = groups(offsets).flatMap(({ expert, start, rows }) => {
       const left = { at: A + start * m * 4, row: 1, column: m };
       const right = { at: B + start * n * 4, row: n, column: 1 };
-      return productCalls(m, n, rows, left, right, C + expert * m * n * 4);
+      return productCalls(m, n, rows, left, right, C + expert * m * n * 4, work);
     });
-    run(calls, a.shape[0]! * m * n);
+    run(calls, work);
     return out;
   });
 }
@@ -97,10 +100,18 @@ function groups(offsets: readonly number[]): { expert: number; start: number; ro
     .filter(({ rows }) => rows > 0);
 }
 
-/** One product [m, k] x [k, n] to row-major `c`, in calls that may run apart. */
-function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c: number): KernelCall[] {
+/** One product [m, k] x [k, n] to row-major `c`, in calls that may run apart; `total` counts all that run together. */
+function productCalls(
+  m: number,
+  n: number,
+  k: number,
+  a: Strided,
+  b: Strided,
+  c: number,
+  total: number,
+): KernelCall[] {
   if (m === 1 && a.column === 1) return [rowCall(n, k, a.at, b, c)];
-  return productBlocks(m, n, k).map(({ rows, columns }) => [
+  return productBlocks(m, n, k, total).map(({ rows, columns }) => [
     'gemm',
     rows.count,
     columns.count,

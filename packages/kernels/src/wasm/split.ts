@@ -12,17 +12,25 @@ export function ranges(total: number, size: number): Range[] {
   }));
 }
 
-/** Multiply-adds of a block, about half a millisecond, so that a thread that is held up holds up little. */
-const BLOCK_WORK = 1 << 24;
+/** Multiply-adds of the least block, about a third of a millisecond, so that what a slow thread holds up is little. */
+const LEAST_WORK = 1 << 24;
+/** Blocks of a large product: enough for several threads to end together. */
+const BLOCKS = 32;
 /** Side of a block below which packing its operands again costs more than the cut gives. */
 const LEAST_SIDE = 128;
-/** Both are multiples of the register tile, so only the last block has edges. */
+/** Both sides are multiples of the register tile, so only the last block has edges. */
 const TILE = 8;
 
-/** The blocks of a product [m, k] x [k, n] that may be computed apart, from its sizes alone. */
-export function productBlocks(m: number, n: number, k: number): { rows: Range; columns: Range }[] {
+/**
+ * The blocks of a product [m, k] x [k, n] that may be computed apart. They follow from the sizes alone, and the sum
+ * over k is never cut, so every number of threads gives the same bits.
+ *
+ * @param total multiply-adds of all products that are computed together.
+ */
+export function productBlocks(m: number, n: number, k: number, total: number): { rows: Range; columns: Range }[] {
+  const work = Math.max(LEAST_WORK, total / BLOCKS);
   let [rowSize, columnSize] = [m, n];
-  while (rowSize * columnSize * k > BLOCK_WORK && Math.max(rowSize, columnSize) > LEAST_SIDE) {
+  while (rowSize * columnSize * k > work && Math.max(rowSize, columnSize) > LEAST_SIDE) {
     if (rowSize > columnSize) rowSize = half(rowSize);
     else columnSize = half(columnSize);
   }
