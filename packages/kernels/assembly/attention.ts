@@ -1,6 +1,6 @@
 import { gemm, gemmScratchBytes } from './gemm';
 import { gemvColumns, gemvRows } from './gemv';
-import { dot, exp1, exp4, maxLanes, sumLanes } from './vector';
+import { dot, exp1, exp4, max4, maxLanes, sumLanes } from './vector';
 
 // Queries are taken in blocks, so the scores of one block against all keys are the only quadratic-looking memory:
 // O(keys).
@@ -30,7 +30,7 @@ function visible(i: i32, queries: i32, keys: i32, causal: bool): i32 {
 function softmaxRow(row: usize, seen: i32, width: i32, scale: f32): f32 {
   let lanes = f32x4.splat(-f32.MAX_VALUE);
   let j = 0;
-  for (; j + 4 <= seen; j += 4) lanes = f32x4.max(lanes, v128.load(row + ((<usize>j) << 2)));
+  for (; j + 4 <= seen; j += 4) lanes = max4(lanes, v128.load(row + ((<usize>j) << 2)));
   let top = maxLanes(lanes);
   for (; j < seen; j++) top = max(top, load<f32>(row + ((<usize>j) << 2)));
   const shift = f32x4.splat(top * scale);
