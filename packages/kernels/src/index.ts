@@ -7,5 +7,5 @@ export { type InstalledKernels, installKernels } from './install-kernels.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { rotate, rotateReference } from './rotate.js';
-export { shareMemory } from './wasm/share-memory.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
+export { shareMemory } from './wasm/share-memory.js';

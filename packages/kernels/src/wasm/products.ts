@@ -101,15 +101,7 @@ function groups(offsets: readonly number[]): { expert: number; start: number; ro
 }
 
 /** One product [m, k] x [k, n] to row-major `c`, in calls that may run apart; `total` counts all that run together. */
-function productCalls(
-  m: number,
-  n: number,
-  k: number,
-  a: Strided,
-  b: Strided,
-  c: number,
-  total: number,
-): KernelCall[] {
+function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c: number, total: number): KernelCall[] {
   if (m === 1 && a.column === 1) return [rowCall(n, k, a.at, b, c)];
   return productBlocks(m, n, k, total).map(({ rows, columns }) => [
     'gemm',

@@ -15,7 +15,7 @@ export function ranges(total: number, size: number): Range[] {
 /** Multiply-adds of the least block, about a third of a millisecond, so that what a slow thread holds up is little. */
 const LEAST_WORK = 1 << 24;
 /** Blocks of a large product: enough for several threads to end together. */
-const BLOCKS = 32;
+const BLOCKS = 16;
 /** Side of a block below which packing its operands again costs more than the cut gives. */
 const LEAST_SIDE = 128;
 /** Both sides are multiples of the register tile, so only the last block has edges. */

@@ -42,7 +42,6 @@ export class Threads {
     private readonly kernels: KernelModule,
     private readonly control: Int32Array<SharedArrayBuffer>,
     private readonly calls: Float64Array<SharedArrayBuffer>,
-    private readonly workers: readonly Worker[],
   ) {
     this.numberOf = new Map(Object.keys(kernels).map((name, number) => [name, number]));
   }
@@ -71,7 +70,7 @@ export class Threads {
     });
     await Promise.all(workers.map(ready));
     for (const worker of workers) worker.unref();
-    return new Threads(count, kernels, control, calls, workers);
+    return new Threads(count, kernels, control, calls);
   }
 
   /**
@@ -82,11 +81,6 @@ export class Threads {
    */
   run(list: readonly KernelCall[], scratch: ThreadScratch): void {
     for (let first = 0; first < list.length; first += SLOTS) this.runSome(list.slice(first, first + SLOTS), scratch);
-  }
-
-  /** Ends the workers. */
-  async stop(): Promise<void> {
-    await Promise.all(this.workers.map((worker) => worker.terminate()));
   }
 
   private runSome(list: readonly KernelCall[], scratch: ThreadScratch): void {
