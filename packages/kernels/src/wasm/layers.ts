@@ -1,17 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
-import { type Range, ranges } from './split.js';
+import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
 import { SCRATCH } from './threads.js';
 
 type Infos = Record<string, tf.TensorInfo>;
 
-/** Values that one call of a row-wise kernel reads: some 100 microseconds, and little enough for the second cache. */
-const CALL_VALUES = 1 << 16;
 /** Multiply-adds that take as long as one exponential. */
 const EXP = 16;
-/** Multiply-adds that take as long as moving one value. */
-const MOVE = 8;
 
 /** Fused layers: normalisation, gated activation, rotary positions, attention, loss and optimiser step. */
 export function installLayers(heap: WasmHeap): void {

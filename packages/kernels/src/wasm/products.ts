@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
-import { productBlocks } from './split.js';
+import { productBlocks, ranges, rowPart } from './split.js';
 import { type KernelCall, SCRATCH } from './threads.js';
 
 /** A matrix in the heap: its address and, in floats, from one row and one column to the next. */
@@ -102,7 +102,7 @@ function groups(offsets: readonly number[]): { expert: number; start: number; ro
 
 /** One product [m, k] x [k, n] to row-major `c`, in calls that may run apart; `total` counts all that run together. */
 function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c: number, total: number): KernelCall[] {
-  if (m === 1 && a.column === 1) return [rowCall(n, k, a.at, b, c)];
+  if (m === 1 && a.column === 1) return rowCalls(n, k, a.at, b, c);
   return productBlocks(m, n, k, total).map(({ rows, columns }) => [
     'gemm',
     rows.count,
@@ -122,8 +122,13 @@ function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c
 }
 
 /** A single row streams its right-hand side once, so it is not packed. */
-function rowCall(n: number, k: number, x: number, b: Strided, y: number): KernelCall {
-  return b.column === 1 ? ['gemvRows', n, k, x, b.at, b.row, y, 0] : ['gemvColumns', n, k, x, b.at, b.column, y];
+function rowCalls(n: number, k: number, x: number, b: Strided, y: number): KernelCall[] {
+  return ranges(n, rowPart(k)).map(({ first, count }) => {
+    const [right, out] = [b.at + first * b.column * 4, y + first * 4];
+    return b.column === 1
+      ? ['gemvRows', count, k, x, right, b.row, out, 0]
+      : ['gemvColumns', count, k, x, right, b.column, out];
+  });
 }
 
 /** Maps an item of the broadcast batch to the item of one operand. */

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
+import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
 
 /** Moving whole rows: gather, its gradient, and the combine step of a Mixture of Experts. */
 export function installRows(heap: WasmHeap): void {
@@ -50,8 +51,13 @@ export function installRows(heap: WasmHeap): void {
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const width = rows!.shape[1]!;
     const out = heap.output([tokens, width]);
-    const factors = weights ? heap.address(weights) : 0;
-    module.combineRows(heap.address(rows!), width, heap.address(rowOfChoice!), factors, tokens, k, heap.address(out));
+    const [X, S, Y] = [heap.address(rows!), heap.address(rowOfChoice!), heap.address(out)];
+    const W = weights && heap.address(weights);
+    const calls = tokenRanges(tokens, k, width).map(({ first, count }) => {
+      const factors = W === undefined ? 0 : W + first * k * 4;
+      return ['combineRows', X, width, S + first * k * 4, factors, count, k, Y + first * width * 4] as const;
+    });
+    heap.run(calls, tokens * k * width * MOVE);
     return out;
   });
 
@@ -61,17 +67,18 @@ export function installRows(heap: WasmHeap): void {
     const width = rows!.shape[1]!;
     const dRows = heap.output(rows!.shape);
     const dWeights = heap.output([tokens, k]);
-    module.combineRowsGradient(
-      heap.address(dy!),
-      heap.address(rows!),
-      width,
-      heap.address(rowOfChoice!),
-      heap.address(weights!),
-      tokens,
-      k,
-      heap.address(dRows),
-      heap.address(dWeights),
-    );
+    const [G, X, S] = [heap.address(dy!), heap.address(rows!), heap.address(rowOfChoice!)];
+    const [W, D, E] = [heap.address(weights!), heap.address(dRows), heap.address(dWeights)];
+    const calls = tokenRanges(tokens, k, width).map(({ first, count }) => {
+      const [row, choice] = [first * width * 4, first * k * 4];
+      return ['combineRowsGradient', G + row, X, width, S + choice, W + choice, count, k, D, E + choice] as const;
+    });
+    heap.run(calls, 2 * tokens * k * width * MOVE);
     return [dRows, dWeights];
   });
+}
+
+/** Ranges of tokens, each a call's worth of rows. A row belongs to one token, so ranges write apart from each other. */
+function tokenRanges(tokens: number, k: number, width: number): Range[] {
+  return ranges(tokens, Math.max(1, Math.floor(CALL_VALUES / (k * width))));
 }

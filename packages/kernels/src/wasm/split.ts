@@ -12,6 +12,11 @@ export function ranges(total: number, size: number): Range[] {
   }));
 }
 
+/** Values that one call of a row-wise kernel reads: some 100 microseconds, and little enough for the second cache. */
+export const CALL_VALUES = 1 << 16;
+/** Multiply-adds that take as long as moving one value. */
+export const MOVE = 8;
+
 /** Multiply-adds of the least block, about a third of a millisecond, so that what a slow thread holds up is little. */
 const LEAST_WORK = 1 << 24;
 /** Blocks of a large product: enough for several threads to end together. */
@@ -36,6 +41,14 @@ export function productBlocks(m: number, n: number, k: number, total: number): {
   }
   return ranges(m, rowSize).flatMap((rows) => ranges(n, columnSize).map((columns) => ({ rows, columns })));
 }
+
+/** How many columns of a right-hand side with `k` rows one call streams: some 100 microseconds of memory traffic. */
+export function rowPart(k: number): number {
+  return Math.ceil(STREAM_VALUES / k / TILE) * TILE;
+}
+
+/** Values that one call streams from memory. */
+const STREAM_VALUES = 1 << 18;
 
 function half(size: number): number {
   return Math.ceil(size / 2 / TILE) * TILE;

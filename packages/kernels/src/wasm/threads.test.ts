@@ -3,6 +3,7 @@ import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   adamWUpdate,
+  combineRows,
   crossEntropy,
   flashAttention,
   groupedMatMul,
@@ -15,6 +16,7 @@ import {
 import { openWasmHeap, type WasmHeap } from './heap.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
+import { installRows } from './rows.js';
 import { defaultThreadCount, type KernelCall } from './threads.js';
 
 /** float32 sums of some hundred products in another order, with a fused or an unfused multiply-add. */
@@ -54,6 +56,22 @@ const cases: Case[] = [
     op: (a, b) => matMul(a, b),
   },
   {
+    name: 'one row',
+    inputs: [
+      [1, 1031],
+      [1031, 1033],
+    ],
+    op: (a, b) => matMul(a, b),
+  },
+  {
+    name: 'one row, transposed',
+    inputs: [
+      [1, 1031],
+      [1033, 1031],
+    ],
+    op: (a, b) => matMul(a, b, false, true),
+  },
+  {
     name: 'a grouped product',
     inputs: [
       [601, 61],
@@ -81,6 +99,25 @@ const cases: Case[] = [
     op: (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, { causal: true, scale: 0.3 }),
   },
   {
+    name: 'combineRows',
+    inputs: [
+      [2 * 311, 211],
+      [311, 2],
+    ],
+    op: (rows, weights) =>
+      combineRows(rows as tf.Tensor2D, weights as tf.Tensor2D, {
+        tokenOfRow: tf.tensor1d(
+          Int32Array.from({ length: 622 }, (_, row) => row % 311),
+          'int32',
+        ),
+        rowOfChoice: tf.tensor2d(
+          Int32Array.from({ length: 622 }, (_, at) => (at % 2) * 311 + (at >> 1)),
+          [311, 2],
+          'int32',
+        ),
+      }),
+  },
+  {
     name: 'crossEntropy',
     inputs: [[67, 1009]],
     op: (x) => crossEntropy(x as tf.Tensor2D, tf.range(0, 67, 1, 'int32')),
@@ -93,6 +130,7 @@ describeOnBackends('threads', (backend) => {
   const use = (threads: number) => {
     installProducts(heaps.get(threads)!);
     installLayers(heaps.get(threads)!);
+    installRows(heaps.get(threads)!);
   };
   beforeAll(async () => {
     for (const threads of [1, 2, 3]) heaps.set(threads, await openWasmHeap(threads));
