@@ -50,8 +50,8 @@ export class Threads {
    * Starts `count - 1` workers on the kernels' shared memory. They do not keep the process alive.
    *
    * @param module what `kernels` is an instance of, importing `memory`.
-   * @returns undefined where one thread is asked for or there are no worker threads.
-   * @throws when a worker does not start.
+   * @returns undefined where one thread is asked for, or workers are not allowed or do not start: then nothing is lost
+   *   but time.
    */
   static async start(
     count: number,
@@ -64,11 +64,18 @@ export class Threads {
     const control = new Int32Array(new SharedArrayBuffer(6 * 4));
     const calls = new Float64Array(new SharedArrayBuffer(SLOTS * WIDTH * 8));
     const shared = { module, memory, control, calls, slots: SLOTS, width: WIDTH, spins: WORKER_SPINS };
-    const workers = Array.from({ length: count - 1 }, (_, i) => {
-      const workerData = { ...shared, thread: i + 1 };
-      return new threads.Worker(workerSource, { eval: true, workerData, execArgv: [], env: {}, name: 'kernels' });
-    });
-    await Promise.all(workers.map(ready));
+    const workers: Worker[] = [];
+    try {
+      for (let thread = 1; thread < count; thread++) {
+        const workerData = { ...shared, thread };
+        const options = { eval: true, workerData, execArgv: [], env: {}, name: 'kernels' };
+        workers.push(new threads.Worker(workerSource, options));
+      }
+      await Promise.all(workers.map(ready));
+    } catch {
+      for (const worker of workers) void worker.terminate();
+      return undefined;
+    }
     for (const worker of workers) worker.unref();
     return new Threads(count, kernels, control, calls);
   }
@@ -153,7 +160,8 @@ export function defaultThreadCount(): number {
 function ready(worker: Worker): Promise<void> {
   return new Promise((resolve, reject) => {
     worker.once('message', () => resolve());
-    worker.once('error', (cause) => reject(new Error('kernels: a worker thread did not start.', { cause })));
+    worker.once('error', reject);
+    worker.once('exit', reject);
   });
 }
 
