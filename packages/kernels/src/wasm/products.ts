@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
-import { productBlocks, ranges, rowPart } from './split.js';
+import { productBlocks, ranges, stripWidth } from './split.js';
 import { type KernelCall, SCRATCH } from './threads.js';
 
 /** A matrix in the heap: its address and, in floats, from one row and one column to the next. */
@@ -123,7 +123,7 @@ function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c
 
 /** A single row streams its right-hand side once, so it is not packed. */
 function rowCalls(n: number, k: number, x: number, b: Strided, y: number): KernelCall[] {
-  return ranges(n, rowPart(k)).map(({ first, count }) => {
+  return ranges(n, stripWidth(k)).map(({ first, count }) => {
     const [right, out] = [b.at + first * b.column * 4, y + first * 4];
     return b.column === 1
       ? ['gemvRows', count, k, x, right, b.row, out, 0]

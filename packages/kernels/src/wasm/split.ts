@@ -42,13 +42,15 @@ export function productBlocks(m: number, n: number, k: number, total: number): {
   return ranges(m, rowSize).flatMap((rows) => ranges(n, columnSize).map((columns) => ({ rows, columns })));
 }
 
-/** How many columns of a right-hand side with `k` rows one call streams: some 100 microseconds of memory traffic. */
-export function rowPart(k: number): number {
-  return Math.ceil(STREAM_VALUES / k / TILE) * TILE;
-}
-
-/** Values that one call streams from memory. */
+/** Values that one call streams from memory, some 100 microseconds. */
 const STREAM_VALUES = 1 << 18;
+/** Columns below which the pieces of a row are too short to stream. */
+const LEAST_STRIP = 256;
+
+/** How many columns of a right-hand side with `k` rows one call streams past a single row. */
+export function stripWidth(k: number): number {
+  return Math.max(LEAST_STRIP, Math.ceil(STREAM_VALUES / k / TILE) * TILE);
+}
 
 function half(size: number): number {
   return Math.ceil(size / 2 / TILE) * TILE;
