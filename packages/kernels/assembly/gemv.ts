@@ -1,4 +1,4 @@
-import { dot, madd } from './vector';
+import { dot, madd, sumLanes } from './vector';
 
 /**
  * y [n] (+)= x [k] x B [k, n]: streams eight rows of B at a time, which keeps every memory channel busy. `ldb` in
@@ -58,8 +58,64 @@ export function gemvRows(n: i32, k: i32, x: usize, b: usize, ldb: i32, y: usize,
   }
 }
 
-/** y [n] = B [n, k] x x [k]: one dot product per row of B. `ldb` in floats. */
+/** y [n] = B [n, k] x x [k]: dot products with four rows of B at a time. `ldb` in floats. */
 export function gemvColumns(n: i32, k: i32, x: usize, b: usize, ldb: i32, y: usize): void {
   const row = (<usize>ldb) << 2;
-  for (let j = 0; j < n; j++) store<f32>(y + ((<usize>j) << 2), dot(x, b + <usize>j * row, k));
+  let j = 0;
+  for (; j + 4 <= n; j += 4) v128.store(y + ((<usize>j) << 2), dotFour(k, x, b + <usize>j * row, row));
+  for (; j < n; j++) store<f32>(y + ((<usize>j) << 2), dot(x, b + <usize>j * row, k));
+}
+
+/** Four dot products of x [k] with consecutive rows of B, `row` bytes apart. */
+// @ts-ignore: decorator
+@inline
+function dotFour(k: i32, x: usize, b: usize, row: usize): v128 {
+  const b1 = b + row;
+  const b2 = b1 + row;
+  const b3 = b2 + row;
+  let s0 = f32x4.splat(0);
+  let s1 = f32x4.splat(0);
+  let s2 = f32x4.splat(0);
+  let s3 = f32x4.splat(0);
+  let t0 = f32x4.splat(0);
+  let t1 = f32x4.splat(0);
+  let t2 = f32x4.splat(0);
+  let t3 = f32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= k; i += 8) {
+    const o = (<usize>i) << 2;
+    const u = v128.load(x + o);
+    const w = v128.load(x + o, 16);
+    s0 = madd(u, v128.load(b + o), s0);
+    s1 = madd(u, v128.load(b1 + o), s1);
+    s2 = madd(u, v128.load(b2 + o), s2);
+    s3 = madd(u, v128.load(b3 + o), s3);
+    t0 = madd(w, v128.load(b + o, 16), t0);
+    t1 = madd(w, v128.load(b1 + o, 16), t1);
+    t2 = madd(w, v128.load(b2 + o, 16), t2);
+    t3 = madd(w, v128.load(b3 + o, 16), t3);
+  }
+  let sums = f32x4(
+    sumLanes(f32x4.add(s0, t0)), sumLanes(f32x4.add(s1, t1)), sumLanes(f32x4.add(s2, t2)), sumLanes(f32x4.add(s3, t3)),
+  );
+  for (; i < k; i++) {
+    const o = (<usize>i) << 2;
+    const column = f32x4(load<f32>(b + o), load<f32>(b1 + o), load<f32>(b2 + o), load<f32>(b3 + o));
+    sums = madd(v128.load32_splat(x + o), column, sums);
+  }
+  return sums;
+}
+
+/** x [n] *= factor. */
+export function scale(x: usize, n: i32, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const o = x + ((<usize>i) << 2);
+    v128.store(o, f32x4.mul(v128.load(o), factors));
+  }
+  for (; i < n; i++) {
+    const o = x + ((<usize>i) << 2);
+    store<f32>(o, load<f32>(o) * factor);
+  }
 }
