@@ -96,7 +96,7 @@ export class GrowingKvCache implements KvCache {
     const total = length + k.shape[1];
     refuseOverflow(total, this.capacity);
     const join = (old: tf.Tensor4D | undefined, fresh: tf.Tensor4D) => {
-      if (!old || length === 0) return tf.keep(tf.add(fresh, 0)); // a clone would share the memory that is written into
+      if (!old || length === 0) return tf.keep(tf.add(fresh, 0) as tf.Tensor4D); // a clone would share the memory that is written into
       return tf.keep(tf.tidy(() => tf.concat4d([firstRows(old, length), fresh], 1)));
     };
     return this.#replace(layer, { k: join(held?.k, k), v: join(held?.v, v), length: total });

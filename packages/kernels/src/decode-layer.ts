@@ -96,6 +96,7 @@ export function decodeLayer(
     throw new Error(`decodeLayer: the backend '${tf.getBackend()}' has no such kernel; ask hasDecodeLayer first.`);
   }
   checkShapes(hidden, weights, cache, rotation);
+  if (weights.gate) checkChoice(options.numExpertsPerTok, weights.gate.shape[1]!);
   const { k: keys, v: values, position } = cache;
   const [next, logits, probabilities, indices, shares] = runFusedKernel<tf.Tensor2D[]>(
     'DecodeLayer',
@@ -144,7 +145,7 @@ function feedForwardReference(
   normalise: boolean,
 ): { output: tf.Tensor; routing?: DecodedRouting } {
   const through = (expert: number) => {
-    const one = (stack: tf.Tensor) => tf.reshape(tf.slice(stack, expert, 1), stack.shape.slice(1)) as tf.Tensor2D;
+    const one = (stack: tf.Tensor) => tf.reshape(tf.slice(stack, expert, 1), stack.shape.slice(1) as [number, number]);
     const [wide, narrow] = gate ? [one(gateUp), one(down)] : [gateUp as tf.Tensor2D, down as tf.Tensor2D];
     return tf.matMul(swiGluReference(tf.matMul(x, wide)), narrow);
   };
@@ -153,8 +154,8 @@ function feedForwardReference(
   const probabilities = tf.softmax(logits);
   const { values, indices } = tf.topk(probabilities, k);
   const weights = normalise ? tf.div(values, tf.sum(values, -1, true)) : values;
-  const dense = tf.sum(tf.mul(tf.cast(tf.oneHot(indices, gate.shape[1]!), 'float32'), tf.expandDims(weights, -1)), 1);
-  const parts = Array.from({ length: gate.shape[1]! }, (_, e) => tf.mul(through(e), tf.slice(dense, [0, e], [1, 1])));
+  const shares = tf.sum(tf.mul(tf.cast(tf.oneHot(indices, gate.shape[1]!), 'float32'), tf.expandDims(weights, -1)), 1);
+  const parts = Array.from({ length: gate.shape[1]! }, (_, e) => tf.mul(through(e), tf.slice(shares, [0, e], [1, 1])));
   return {
     output: tf.addN(parts),
     routing: { logits, probabilities, indices, weights } as unknown as DecodedRouting,
@@ -180,6 +181,7 @@ function checkShapes(
     ['v', v, [width, kvHeads * headDim]],
     ['o', o, [queries, width]],
     ['postAttentionNorm', postAttentionNorm, [width]],
+    ...(gate ? [['gate', gate, [width, gate.shape[1]!]] as const] : []),
     ['gateUp', gateUp, [...stack, width, 2 * inner]],
     ['down', down, [...stack, inner, width]],
     ['cache.k', cache.k, [1, rows, kvHeads, headDim]],
@@ -193,6 +195,11 @@ function checkShapes(
   }
   if (queries % (kvHeads * headDim) !== 0)
     throw new Error(`decodeLayer: q has ${queries} columns, not a multiple of the cache's [${kvHeads}, ${headDim}].`);
-  if (!(cache.position >= 0 && cache.position < rows))
+  if (!(Number.isInteger(cache.position) && cache.position >= 0 && cache.position < rows))
     throw new Error(`decodeLayer: position ${cache.position} is outside the cache's ${rows} rows; give it room first.`);
+}
+
+function checkChoice(k: number, experts: number): void {
+  if (Number.isInteger(k) && k >= 1 && k <= experts) return;
+  throw new Error(`decodeLayer: numExpertsPerTok must be a whole number from 1 to ${experts}, got ${k}.`);
 }

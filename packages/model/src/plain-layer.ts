@@ -1,6 +1,8 @@
+import { SwiGluExperts } from '@therapeutic-moe/experts';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
 import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
-import type * as tf from '@tensorflow/tfjs-core';
+import { TopKRouter } from '@therapeutic-moe/router';
 import type { DecoderLayer } from './decoder-layer.js';
 import { DenseFeedForward, type FeedForward, MixtureFeedForward } from './feed-forward.js';
 
@@ -14,7 +16,12 @@ export interface PlainLayer {
  * The weights of a layer made of plain parts alone (projections without adapter and bias, top-k softmax router, SwiGLU
  * experts or a dense feed-forward), or nothing for any other. The one place that looks at the kinds of parts.
  */
-export function plainLayer({ attention, feedForward, inputNorm, postAttentionNorm }: DecoderLayer): PlainLayer | undefined {
+export function plainLayer({
+  attention,
+  feedForward,
+  inputNorm,
+  postAttentionNorm,
+}: DecoderLayer): PlainLayer | undefined {
   const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
   const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
   const second = plainFeedForward(feedForward);
@@ -33,6 +40,7 @@ function plainFeedForward(feedForward: FeedForward) {
   }
   if (!(feedForward instanceof MixtureFeedForward)) return undefined;
   const { router, experts } = feedForward;
+  if (!(router instanceof TopKRouter && experts instanceof SwiGluExperts)) return undefined;
   const gate = plainWeight(router.gate);
   if (!gate) return undefined;
   const { numExpertsPerTok, normTopkProb } = router.config; // a softmax after top-k equals a normalised one before it

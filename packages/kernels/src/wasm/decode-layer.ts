@@ -60,19 +60,19 @@ interface WorkPlaces {
   readonly logits: Address;
   readonly gateUp: Address;
   readonly inner: Address;
-  readonly attention: Address;
+  readonly scores: Address;
 }
 
 function layOut(heap: WasmHeap, { hidden, heads, headDim, experts, intermediate, cacheRows }: LayerSizes): WorkPlaces {
-  const floats = [hidden, heads * headDim, heads * headDim, hidden, experts, 2 * intermediate, intermediate];
+  const queries = heads * headDim;
+  const floats = [hidden, queries, queries, hidden, experts, 2 * intermediate, intermediate, cacheRows];
   const bytes = floats.map((count) => (4 * count + 15) & ~15); // each on a vector's border
-  const total = bytes.reduce((sum, size) => sum + size, 0) + heap.module.attentionScratchBytes(cacheRows);
-  let next = heap.scratch(total);
-  const [normed, query, attended, mixed, logits, gateUp, inner] = bytes.map((size) => {
+  let next = heap.scratch(bytes.reduce((sum, size) => sum + size, 0));
+  const [normed, query, attended, mixed, logits, gateUp, inner, scores] = bytes.map((size) => {
     next += size;
     return next - size;
-  }) as [Address, Address, Address, Address, Address, Address, Address];
-  return { normed, query, attended, mixed, logits, gateUp, inner, attention: next };
+  }) as [Address, Address, Address, Address, Address, Address, Address, Address];
+  return { normed, query, attended, mixed, logits, gateUp, inner, scores };
 }
 
 /**
@@ -101,8 +101,8 @@ function attend(
   product(heap, work.normed, at('v'), hidden, kvHeads * headDim, values + row);
   module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, work.query);
   module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, keys + row);
-  const shape = [1, 1, position + 1, heads, kvHeads, headDim] as const; // batch, queries, keys
-  module.attention(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, false, work.attention);
+  const shape = [position + 1, heads, kvHeads, headDim] as const;
+  module.attendOne(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, work.scores);
   heap.floats(work.mixed, hidden).set(heap.floats(at('hidden'), hidden));
   product(heap, work.attended, at('o'), heads * headDim, hidden, work.mixed, true);
 }

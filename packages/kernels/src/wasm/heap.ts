@@ -40,6 +40,18 @@ export interface KernelModule {
   gemmScratchBytes(): number;
   gemvRows(n: number, k: number, x: Address, b: Address, ldb: number, y: Address, accumulate: boolean): void;
   gemvColumns(n: number, k: number, x: Address, b: Address, ldb: number, y: Address): void;
+  attendOne(
+    q: Address,
+    k: Address,
+    v: Address,
+    o: Address,
+    keys: number,
+    heads: number,
+    kvHeads: number,
+    headDim: number,
+    scale: number,
+    scores: Address,
+  ): void;
   scale(x: Address, n: number, factor: number): void;
   gatherRows(x: Address, rows: number, widthBytes: number, indices: Address, count: number, out: Address): number;
   scatterAddRows(x: Address, count: number, width: number, indices: Address, out: Address, rows: number): void;
