@@ -5,7 +5,7 @@ import { dot, madd, sumLanes } from './vector';
  * the processor prefetches side by side, where neighbouring short rows would be one. `ldb` in floats.
  */
 export function gemvRows(n: i32, k: i32, x: usize, b: usize, ldb: i32, y: usize, accumulate: bool): void {
-  if (!accumulate) memory.fill(y, 0, (<usize>n) << 2);
+  if (!accumulate) clear(y, n);
   const row = (<usize>ldb) << 2;
   const part = k >> 3;
   const apart = (<usize>part) << 2;
@@ -58,6 +58,15 @@ export function gemvRows(n: i32, k: i32, x: usize, b: usize, ldb: i32, y: usize,
       store<f32>(y + o, load<f32>(y + o) + value * load<f32>(p + o));
     }
   }
+}
+
+/** y [n] = 0. `memory.fill` leaves the module for the engine's own, which costs more than a short row. */
+// @ts-ignore: decorator
+@inline
+function clear(y: usize, n: i32): void {
+  let j = 0;
+  for (; j + 4 <= n; j += 4) v128.store(y + ((<usize>j) << 2), f32x4.splat(0));
+  for (; j < n; j++) store<f32>(y + ((<usize>j) << 2), 0);
 }
 
 /** y [n] = B [n, k] x x [k]: dot products with four rows of B at a time, a quarter of n apart. `ldb` in floats. */

@@ -50,7 +50,10 @@ export class DecoderLayer {
     return tf.tidy(() => {
       const row = tf.reshape(x, [1, -1]) as tf.Tensor2D;
       const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, plain.options);
-      return { hidden: tf.reshape(hidden, x.shape), ...(routing && { routing: { ...routing, gates: [routing.logits] } }) };
+      return {
+        hidden: tf.reshape(hidden, x.shape),
+        ...(routing && { routing: { ...routing, gates: [routing.logits] } }),
+      };
     });
   }
 

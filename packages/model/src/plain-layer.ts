@@ -1,5 +1,5 @@
-import { SwiGluExperts } from '@therapeutic-moe/experts';
 import type * as tf from '@tensorflow/tfjs-core';
+import { SwiGluExperts } from '@therapeutic-moe/experts';
 import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
 import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
 import { TopKRouter } from '@therapeutic-moe/router';
