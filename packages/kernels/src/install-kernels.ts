@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import type { Precision } from './tensorflow/operands.js';
+import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installIdentity } from './wasm/identity.js';
 import { installLayers } from './wasm/layers.js';
@@ -81,5 +82,6 @@ async function install(backendName: string): Promise<Installation> {
   installRows(heap);
   installLayers(heap);
   installIdentity();
+  installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }

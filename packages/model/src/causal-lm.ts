@@ -109,11 +109,11 @@ export class CausalLm implements LinearHost {
       const routings: Routing[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
         const pass = { rope, context, ...(cache ? { cache: { store: cache, layer } } : {}) };
-        const step = decoder.apply(hidden, pass);
+        const step = inLayer(layer, () => decoder.apply(hidden, pass));
         hidden = step.hidden;
         if (step.routing) routings.push(step.routing);
       }
-      const wanted = lastOnly ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
+      const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
       const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
       return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings };
@@ -171,5 +171,14 @@ export class CausalLm implements LinearHost {
     for (const layer of this.#layers) layer.dispose();
     this.#norm.dispose();
     this.#head?.dispose();
+  }
+}
+
+/** Runs one layer's part of a pass; its errors say which layer. */
+function inLayer<T>(layer: number, run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    throw new Error(`model.layers.${layer}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
 }

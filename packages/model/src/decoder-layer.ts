@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Attention, type AttentionPass, type AttentionProjections } from '@therapeutic-moe/attention';
+import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
 import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
 import type { Routing } from '@therapeutic-moe/router';
 import { DenseFeedForward, type Deviations, type FeedForward, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+import { plainLayer } from './plain-layer.js';
 
 /** norm, attention, add; norm, feed-forward, add. */
 export class DecoderLayer {
@@ -26,6 +28,8 @@ export class DecoderLayer {
    * @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes.
    */
   apply(x: tf.Tensor3D, pass: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } {
+    const decoded = this.#decode(x, pass);
+    if (decoded) return decoded;
     const result = tf.tidy(() => {
       const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
       const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
@@ -34,6 +38,23 @@ export class DecoderLayer {
       return routing ? { hidden, routing } : { hidden };
     });
     return result as { hidden: tf.Tensor3D; routing?: Routing };
+  }
+
+  /** One token in one kernel, where there is one that knows this layer and the cache can be written in place. */
+  #decode(x: tf.Tensor3D, { cache, rope }: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } | undefined {
+    if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
+    const plain = plainLayer(this);
+    if (!plain) return undefined;
+    const { numKeyValueHeads, headDim } = this.attention.config;
+    const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);
+    return tf.tidy(() => {
+      const row = tf.reshape(x, [1, -1]) as tf.Tensor2D;
+      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, plain.options);
+      return {
+        hidden: tf.reshape(hidden, x.shape),
+        ...(routing && { routing: { ...routing, gates: [routing.logits] } }),
+      };
+    });
   }
 
   parameters(): Parameters {

@@ -1,15 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConcatKvCache } from '@therapeutic-moe/attention';
-import { oneHotFloat } from '@therapeutic-moe/router';
+import { GrowingKvCache } from '@therapeutic-moe/attention';
 import type { CausalLm } from './causal-lm.js';
 
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
-  readonly #cache: ConcatKvCache;
+  readonly #cache: GrowingKvCache;
   #disposed = false;
 
   constructor(private readonly model: CausalLm) {
-    this.#cache = new ConcatKvCache(model.maxPositions);
+    this.#cache = new GrowingKvCache(model.maxPositions);
   }
 
   /** Tokens taken in so far. */
@@ -27,20 +26,17 @@ export class DecoderSession {
    */
   async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
     this.#check(ids);
-    const { vocabSize } = this.model;
-    const experts = this.model.config.mixture?.numExperts ?? 0;
-    const packed = this.#takeIn(() => {
+    const outputs = this.#takeIn(() => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
         lastOnly: true,
       });
-      const visits = routings.map((routing) => tf.sum(oneHotFloat(routing.indices, experts), [0, 1]));
-      const counts = visits.length > 0 ? [tf.addN(visits)] : [];
-      return tf.concat([tf.reshape(logits, [vocabSize]), ...counts]); // one read-back for both
+      const choices = routings.map(({ indices }) => tf.reshape(indices, [-1]));
+      return [logits, ...(choices.length > 0 ? [tf.concat(choices)] : [])];
     });
-    const values = (await packed.data()) as Float32Array;
-    packed.dispose();
-    return { logits: values.slice(0, vocabSize), expertCounts: values.slice(vocabSize) };
+    const [logits, chosen = []] = await Promise.all(outputs.map((output) => output.data()));
+    tf.dispose(outputs);
+    return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
   }
 
   dispose(): void {
@@ -49,7 +45,7 @@ export class DecoderSession {
   }
 
   /** Runs a pass; where it fails after some layers, their new keys and values are taken back. */
-  #takeIn(pass: () => tf.Tensor): tf.Tensor {
+  #takeIn(pass: () => tf.Tensor[]): tf.Tensor[] {
     const before = this.length;
     try {
       return tf.tidy(pass);
@@ -57,6 +53,12 @@ export class DecoderSession {
       this.#cache.truncate(before);
       throw thrown;
     }
+  }
+
+  #count(chosen: ArrayLike<number>): Float32Array {
+    const counts = new Float32Array(this.model.config.mixture?.numExperts ?? 0);
+    for (let i = 0; i < chosen.length; i++) counts[chosen[i]!]!++;
+    return counts;
   }
 
   #check(ids: readonly number[]): void {
