@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { Operands } from './operands.js';
-import type { Handle, RawOps } from './raw-ops.js';
+import { FLOAT, type Handle, type RawOps } from './raw-ops.js';
+
+/** Rows of a bfloat16 group are a multiple of this power of two. */
+const ROW_STEP = 32;
 
 /** The matrix products: single ones run TensorFlow's MatMul, which tfjs-node sends to the slower BatchMatMul. */
 export function installProducts(ops: RawOps, operands: Operands): void {
@@ -13,9 +16,10 @@ export function installProducts(ops: RawOps, operands: Operands): void {
     const type = operands.typeFor(first, second);
     const matrices = ops.unstack(operands.read(weights!, type));
     const rows = rowsOfGroups(ops, operands.read(x!, type), offsets);
-    const products = matrices.flatMap((matrix, e) =>
-      rows[e]!.shape[0] === 0 ? [] : [ops.matMul(rows[e]!, matrix, false, transposeWeights)],
-    );
+    const products = matrices.flatMap((matrix, e) => {
+      const count = offsets[e + 1]! - offsets[e]!;
+      return count === 0 ? [] : [firstRows(ops, ops.matMul(rows[e]!, matrix, false, transposeWeights), count)];
+    });
     const ungrouped = x!.shape[0]! - offsets.at(-1)!;
     if (ungrouped > 0 || products.length === 0) {
       products.push(ops.cast(ops.fill([ungrouped, transposeWeights ? first : second], 0), type));
@@ -37,14 +41,32 @@ export function installProducts(ops: RawOps, operands: Operands): void {
   });
 }
 
-/** The rows of each group, and last those of none. */
+/** The rows of each group, and last those of none. bfloat16 groups are filled up. */
 function rowsOfGroups(ops: RawOps, x: Handle, offsets: readonly number[]): Handle[] {
   const ends = [...offsets.slice(1), x.shape[0]!];
-  return ops.splitV(
+  const groups = ops.splitV(
     x,
     ends.map((end, e) => end - offsets[e]!),
     0,
   );
+  return x.dtype === FLOAT ? groups : fillUp(ops, groups);
+}
+
+/**
+ * Adds zero rows up to a multiple of `ROW_STEP`. The products then have few shapes, and oneDNN compiles one for every
+ * shape that it has not seen, which takes longer than a bfloat16 product itself.
+ */
+function fillUp(ops: RawOps, groups: readonly Handle[]): Handle[] {
+  const { shape, dtype } = groups[0]!;
+  const zeros = ops.cast(ops.fill([ROW_STEP, shape[1]!], 0), dtype);
+  return groups.map((rows) => {
+    const missing = -rows.shape[0]! & (ROW_STEP - 1);
+    return missing === 0 ? rows : ops.concat([rows, firstRows(ops, zeros, missing)], 0);
+  });
+}
+
+function firstRows(ops: RawOps, x: Handle, count: number): Handle {
+  return x.shape[0] === count ? x : ops.splitV(x, [count, x.shape[0]! - count], 0)[0]!;
 }
 
 function installMatMul(ops: RawOps, operands: Operands): void {
