@@ -21,7 +21,10 @@ describe('resolveRouterConfig', () => {
     [{ normTopkProb: 'yes' }, 'router: normTopkProb must be true or false, got yes.'],
     [{ normTopkProb: undefined }, 'router: normTopkProb must be true or false, got undefined.'],
     [{ softmaxOrder: 'after-top-k', normTopkProb: false }, "normTopkProb false needs softmaxOrder 'before-top-k'"],
-    [{ topK: 2 }, "router: unknown key 'topK'; known are numExperts, numExpertsPerTok, softmaxOrder, normTopkProb."],
+    [
+      { topK: 2 },
+      "router: unknown key 'topK'; known are numExperts, numExpertsPerTok, softmaxOrder, normTopkProb, scoring,",
+    ],
   ])('refuses %j', (change, message) => {
     expect(() => resolveRouterConfig({ ...good, ...change } as RouterConfig)).toThrow(message);
   });

@@ -8,10 +8,42 @@ import * as tf from '@tensorflow/tfjs-core';
  * @returns int32 `[tokens, k]`. Caller disposes.
  */
 export function topKIndices(scores: tf.Tensor2D, k: number): tf.Tensor2D {
+  return constantChoice(scores, (x) => tf.topk(x, k).indices);
+}
+
+/**
+ * Marks the k largest scores of each row. Constant to the tape.
+ *
+ * @param scores `[rows, n]`. @returns `[rows, n]`, 1 at the k largest and 0 elsewhere. Caller disposes.
+ */
+export function topKMask(scores: tf.Tensor2D, k: number): tf.Tensor2D {
+  return constantChoice(scores, (x) => tf.sum(oneHotFloat(tf.topk(x, k).indices, x.shape[1]), 1));
+}
+
+/** Below any score a router gives. */
+const CLOSED = -1e9;
+
+/**
+ * Lowers the scores of closed experts so far that top-k prefers every open one.
+ *
+ * @param open the shape of `scores` or broadcast to it, 1 or 0. @returns the shape of `scores`. Caller disposes.
+ */
+export function closeOthers<T extends tf.Tensor>(scores: T, open: tf.Tensor): T {
+  return tf.tidy(() => tf.add(tf.mul(scores, open), tf.mul(tf.sub(1, open), CLOSED))); // exact where open is 1
+}
+
+/**
+ * Runs a choice that no gradient passes: top-k has none, and a tape that meets it throws.
+ *
+ * @param choose makes the choice from the scores; its intermediates are disposed.
+ * @returns what `choose` returns. Caller disposes.
+ */
+export function constantChoice<T extends tf.Tensor>(scores: tf.Tensor2D, choose: (scores: tf.Tensor2D) => T): T {
+  const { shape } = scores;
   return tf.customGrad((x) => ({
-    value: tf.tidy(() => tf.topk(x as tf.Tensor2D, k).indices),
-    gradFunc: () => tf.zeros(scores.shape), // not zerosLike: the scores may be gone by then
-  }))(scores) as tf.Tensor2D;
+    value: tf.tidy(() => choose(x as tf.Tensor2D)),
+    gradFunc: () => tf.zeros(shape), // not zerosLike: the scores may be gone by then
+  }))(scores) as T;
 }
 
 /**

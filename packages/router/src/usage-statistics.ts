@@ -1,3 +1,5 @@
+import { addTokens, emptySums, entropy, type RoutedTokens, type UsageSums } from './usage-sums.js';
+
 /**
  * How evenly and how decidedly a set of tokens was routed. The three entropies are three things and never share a name.
  * All in nats.
@@ -9,6 +11,8 @@ export interface UsageStatistics {
   readonly utilisation: readonly number[];
   /** Experts that no token chose. */
   readonly deadExperts: readonly number[];
+  /** Share of the choices that were dropped for lack of capacity; 0 when dropless. */
+  readonly dropRate: number;
   /**
    * Mean over tokens of the entropy of that token's probabilities; at most `log experts`. Low: the router is decided.
    */
@@ -23,51 +27,35 @@ export interface UsageStatistics {
  * Usage statistics of routed tokens, from plain numbers.
  *
  * @param probabilities `[tokens, experts]` row by row. @param indices chosen experts `[tokens, k]` row by row.
- * @throws when the arrays do not describe the same tokens, there are none, or an index names no expert.
+ * @param counted which tokens count (`mask` `[tokens]`) and how many choices were dropped.
+ * @throws when the arrays do not describe the same tokens, none counts, or an index names no expert.
  */
 export function usageStatistics(
   probabilities: ArrayLike<number>,
   indices: ArrayLike<number>,
   numExperts: number,
   numExpertsPerTok: number,
+  counted: Pick<RoutedTokens, 'mask' | 'dropped'> = {},
 ): UsageStatistics {
-  const tokens = probabilities.length / numExperts;
-  if (tokens === 0) throw new Error('usageStatistics: there are no tokens; statistics of nothing are not numbers.');
-  if (!Number.isInteger(tokens) || indices.length !== tokens * numExpertsPerTok) {
-    throw new Error(
-      `usageStatistics: ${probabilities.length} probabilities and ${indices.length} indices do not fit ${numExperts} experts and ${numExpertsPerTok} per token.`,
-    );
-  }
-  const counts = new Float64Array(numExperts);
-  const mean = new Float64Array(numExperts);
-  let tokenEntropy = 0;
-  let topKEntropy = 0;
-  for (let t = 0; t < tokens; t++) {
-    const row = Array.from({ length: numExperts }, (_, e) => probabilities[t * numExperts + e]!);
-    const chosen = Array.from({ length: numExpertsPerTok }, (_, j) => indices[t * numExpertsPerTok + j]!);
-    const stray = chosen.find((e) => !(e in row));
-    if (stray !== undefined) {
-      throw new Error(
-        `usageStatistics: token ${t} chose expert ${stray}, but experts are 0 to ${numExperts - 1}; are the arrays swapped?`,
-      );
-    }
-    for (const [e, p] of row.entries()) mean[e]! += p / tokens;
-    for (const e of chosen) counts[e]! += 1;
-    tokenEntropy += entropy(row) / tokens;
-    const total = chosen.reduce((sum, e) => sum + row[e]!, 0);
-    topKEntropy += entropy(chosen.map((e) => row[e]! / total)) / tokens;
-  }
-  const load = Array.from(counts, (count) => count / indices.length);
-  return {
-    load,
-    utilisation: load.map((share) => share * numExperts),
-    deadExperts: load.flatMap((share, e) => (share === 0 ? [e] : [])),
-    meanTokenEntropy: tokenEntropy,
-    entropyOfMean: entropy([...mean]),
-    meanTopKEntropy: topKEntropy,
-  };
+  const sums = emptySums(numExperts);
+  addTokens(sums, { probabilities, indices, ...counted }, numExpertsPerTok, 'usageStatistics');
+  if (sums.tokens === 0)
+    throw new Error('usageStatistics: there are no tokens; statistics of nothing are not numbers.');
+  return statisticsOf(sums);
 }
 
-function entropy(probabilities: readonly number[]): number {
-  return -probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0);
+/** The statistics of at least one token. */
+export function statisticsOf(sums: UsageSums): UsageStatistics {
+  const { tokens, dropped, choices, probability } = sums;
+  const total = choices.reduce((sum, count) => sum + count, 0);
+  const load = Array.from(choices, (count) => count / total);
+  return {
+    load,
+    utilisation: load.map((share) => share * load.length),
+    deadExperts: load.flatMap((share, e) => (share === 0 ? [e] : [])),
+    dropRate: dropped / total,
+    meanTokenEntropy: sums.tokenEntropy / tokens,
+    entropyOfMean: entropy(Array.from(probability, (p) => p / tokens)),
+    meanTopKEntropy: sums.topKEntropy / tokens,
+  };
 }
