@@ -1,4 +1,14 @@
+export {
+  type CapacityConfig,
+  type CapacityLimits,
+  type CapacityPlan,
+  capacityPlan,
+  type DropBy,
+  expertCapacity,
+  resolveCapacityConfig,
+} from './capacity.js';
 export { expertLoad, klToUniform, maskedMean, switchLoss, zLoss } from './losses.js';
+export { planRows, visitsOf } from './plan-rows.js';
 export { type RouterConfig, resolveRouterConfig } from './router-config.js';
 export type { RoutePass, Router, Routing, SequenceCache } from './routing.js';
 export { oneHotFloat, takeChosen, topKIndices } from './top-k.js';
