@@ -8,7 +8,7 @@ export {
   resolveCapacityConfig,
 } from './capacity.js';
 export { expertLoad, klToUniform, maskedMean, switchLoss, zLoss } from './losses.js';
-export { planRows, visitsOf } from './plan-rows.js';
+export { constant, planRows, visitsOf } from './plan-rows.js';
 export { type RouterConfig, resolveRouterConfig } from './router-config.js';
 export type { RoutePass, Router, Routing, SequenceCache } from './routing.js';
 export { oneHotFloat, takeChosen, topKIndices } from './top-k.js';
