@@ -1,3 +1,12 @@
+export {
+  type CapacityConfig,
+  type CapacityLimits,
+  type CapacityPlan,
+  capacityPlan,
+  type DropBy,
+  expertCapacity,
+  resolveCapacityConfig,
+} from './capacity.js';
 export { type ExpertChoice, expertChoice } from './expert-choice.js';
 export { type ExpertChoiceConfig, ExpertChoiceRouter, type ExpertChoiceRouting } from './expert-choice-router.js';
 export { assertFiniteRouting, finiteProbe } from './finite-routing.js';
@@ -5,6 +14,7 @@ export type { GroupLimit } from './group-limit.js';
 export { type HierarchicalConfig, HierarchicalRouter } from './hierarchical-router.js';
 export type { LoadPoint } from './load-series.js';
 export { expertLoad, klToUniform, maskedMean, mseToUniform, sequenceBalanceLoss, switchLoss, zLoss } from './losses.js';
+export { constant, planRows, visitsOf } from './plan-rows.js';
 export { type RouterConfig, resolveRouterConfig } from './router-config.js';
 export { type RouterLosses, type RouterLossWeights, routerLosses, sumOverLayers } from './router-losses.js';
 export type { RoutePass, Router, Routing, SequenceCache } from './routing.js';
