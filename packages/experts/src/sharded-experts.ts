@@ -84,7 +84,7 @@ function runDevice(
   rows: tf.Tensor2D,
   shard: Experts,
   device: number,
-  { held, offsets, groupOfRow, tokenOfRow }: ShardPlan,
+  { held, offsets, groupOfRow, tokenOfRow, rowOfChoice }: ShardPlan,
   pass?: ExpertPass,
 ): tf.Tensor2D[] {
   const first = held.slice(0, device).reduce((sum, experts) => sum + experts, 0);
@@ -92,6 +92,7 @@ function runDevice(
   const [begin, size] = [own[0]!, own.at(-1)! - own[0]!];
   if (size === 0) return [];
   const groups = {
+    tokens: rowOfChoice.shape[0],
     offsets: own.map((offset) => offset - begin),
     groupOfRow: tf.sub(tf.slice(groupOfRow, begin, size), tf.scalar(first, 'int32')) as tf.Tensor1D,
     tokenOfRow: tf.slice(tokenOfRow, begin, size),

@@ -2,8 +2,24 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Attention, type AttentionPass, type AttentionProjections } from '@therapeutic-moe/attention';
 import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
 import type { Routing } from '@therapeutic-moe/router';
-import { DenseFeedForward, type Deviations, type FeedForward, MixtureFeedForward } from './feed-forward.js';
+import { createMixture } from './create-mixture.js';
+import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+
+/** What a pass tells a layer besides the hidden states. */
+export interface LayerPass extends AttentionPass {
+  readonly feedForward?: FeedForwardPass;
+}
+
+/** A type, not an interface, so that `tf.tidy` can return it. */
+export type LayerOutput = {
+  /** `[batch, seq, hidden]` */
+  readonly hidden: tf.Tensor3D;
+  /** Where the `batch * seq` tokens went, if they were routed. */
+  readonly routing?: Routing;
+  /** `[experts]` how many choices found no place, where places were limited. */
+  readonly overflow?: tf.Tensor1D;
+};
 
 /** norm, attention, add; norm, feed-forward, add. */
 export class DecoderLayer {
@@ -15,25 +31,21 @@ export class DecoderLayer {
   constructor(config: ModelConfig, deviations: Deviations, seed: number) {
     this.attention = new Attention(config, createProjections(config, deviations, seed));
     this.feedForward = config.mixture
-      ? new MixtureFeedForward(config, deviations, seed)
+      ? createMixture(config, deviations, seed)
       : new DenseFeedForward(config, deviations, seed);
     this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
     this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
   }
 
-  /**
-   * @param x `[batch, seq, hidden]`
-   * @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes.
-   */
-  apply(x: tf.Tensor3D, pass: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } {
-    const result = tf.tidy(() => {
+  /** @param x `[batch, seq, hidden]` @returns tensors that the caller disposes. */
+  apply(x: tf.Tensor3D, pass: LayerPass): LayerOutput {
+    return tf.tidy(() => {
       const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
       const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
-      const { output, routing } = this.feedForward.apply(rows);
+      const { output, routing, overflow } = this.feedForward.apply(rows, pass.feedForward);
       const hidden = tf.add(mixed, tf.reshape(output, x.shape)) as tf.Tensor3D;
-      return routing ? { hidden, routing } : { hidden };
+      return { hidden, ...(routing && { routing }), ...(overflow && { overflow }) };
     });
-    return result as { hidden: tf.Tensor3D; routing?: Routing };
   }
 
   parameters(): Parameters {
