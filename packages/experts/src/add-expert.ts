@@ -26,7 +26,9 @@ export interface AddOptions {
 /**
  * Adds an expert to a trained pool without changing its function: the new expert, the last, is a copy of `from` with a
  * copy of its gate column and a bias so low that its probability is exactly 0 (growth that preserves the function, as in
- * Net2Net, arXiv:1511.05641). No gradient reaches it either, until `openExpert` admits it.
+ * Net2Net, arXiv:1511.05641). With softmax after top-k no bit of the output changes; before it, one more term of 0 may
+ * be summed in another order, which can move the last bit. No gradient reaches the new expert until `openExpert` admits
+ * it.
  *
  * @throws when `from` names no expert, or router and experts do not fit together.
  */

@@ -21,6 +21,9 @@ async function weightsOf({ router, experts }: ExpertPool): Promise<number[][]> {
   return Promise.all(variables.map(async (variable) => [...(await variable.data())]));
 }
 
+/** A softmax over one more term, 0, that vector units add in another order: the last bit. */
+const ANOTHER_ORDER = 1e-6;
+
 const LOAD = [0.2, 0.1, 0.4, 0, 0.3];
 
 describeOnBackends('an operation on a pool', () => {
@@ -137,20 +140,21 @@ describeOnBackends('pruneExperts', () => {
   });
 });
 
-describeOnBackends('addExpert', () => {
-  for (const settings of [
-    { softmaxOrder: 'before-top-k', normTopkProb: true },
-    { softmaxOrder: 'before-top-k', normTopkProb: false },
-    { softmaxOrder: 'after-top-k', normTopkProb: true },
+describeOnBackends('addExpert', (backend) => {
+  for (const { tolerance, ...settings } of [
+    { softmaxOrder: 'after-top-k', normTopkProb: true, tolerance: 0 },
+    { softmaxOrder: 'before-top-k', normTopkProb: true, tolerance: ANOTHER_ORDER },
+    { softmaxOrder: 'before-top-k', normTopkProb: false, tolerance: ANOTHER_ORDER },
   ] as const) {
-    it(`changes no bit of the output: softmax ${settings.softmaxOrder}, renormalised ${settings.normTopkProb}`, async () => {
-      const [pool, hidden] = [createPool(5, 2, settings), randomTokens()];
+    const { softmaxOrder, normTopkProb } = settings;
+    it(`changes ${tolerance ? 'nothing but rounding' : 'no bit of the output'}: ${softmaxOrder}, normTopkProb ${normTopkProb}`, async () => {
+      const [pool, hidden] = [createPool(7, 2, settings), randomTokens()];
       const { pool: grown, origins } = addExpert(pool, { from: 1, noise: { deviation: 0.5, seed: 13 } });
-      expect(origins).toEqual([[0], [1], [2], [3], [4], [1]]);
+      expect(origins).toEqual([[0], [1], [2], [3], [4], [5], [6], [1]]);
       const [before, after] = [applyPool(pool, hidden), applyPool(grown, hidden)];
-      await expectClose(after, before, 0);
+      await expectClose(after, before, backend === 'cpu' ? 0 : tolerance);
       const { probabilities } = await routeOnHost(grown, hidden);
-      expect(probabilities.filter((_, i) => i % 6 === 5)).toEqual(new Array(TOKENS).fill(0));
+      expect(probabilities.filter((_, i) => i % 8 === 7)).toEqual(new Array(TOKENS).fill(0));
       tf.dispose([hidden, before, after]);
       disposePools(pool, grown);
     });

@@ -18,7 +18,7 @@ export interface ResidentOptions {
   readonly intermediate: number;
   /** Bytes of expert weights that may be on the device at once. */
   readonly budgetBytes: number;
-  /** Brings one expert's weights, from memory or a file. */
+  /** Brings one expert's weights, from memory or a file; the arrays must not be written to afterwards. */
   load(expert: number): HostExpert;
 }
 

@@ -49,7 +49,8 @@ export function sortByDevice(
 
 /**
  * Expert parallelism in one process (GShard, arXiv:2006.16668): rows go to their devices, each device runs its own
- * experts, the answers come back and are added up. Equals the unsharded layer in output and gradients.
+ * experts, the answers come back and are added up. Equals the unsharded layer in output and gradients; the parameters of
+ * a device without rows get none (`null` in `tf.variableGrads`), and those that all experts share get a part per device.
  *
  * @param hidden `[tokens, hidden]`. @param weights `[tokens, k]`. @param shards of `shardExperts`.
  * @param plan of `sortByDevice` with the same placement.

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { type RouterConfig, TopKRouter } from '@therapeutic-moe/router';
-import { applyExperts, type ExpertPool, SwiGluExperts, sortByExpert } from '../src/index.js';
+import { applyExperts, type ExpertPool, type SortPlan, SwiGluExperts } from '../src/index.js';
+import { ScaledExperts } from './scaled-experts.js';
 
 export const TOKENS = 11;
 export const HIDDEN = 5;
@@ -14,6 +15,12 @@ export function createExperts(experts: number, seed = 3): SwiGluExperts {
     { experts, hidden: HIDDEN, intermediate: INTERMEDIATE },
     { deviation: 1, downDeviation: 0.7, seed },
   );
+}
+
+/** Experts of a kind that has a parameter of all experts. */
+export function createScaledExperts(experts: number): ScaledExperts {
+  const scale = tf.tidy(() => tf.variable(tf.tensor1d([1, -0.5, 2, 0.7, 1.3])));
+  return new ScaledExperts(createExperts(experts), scale);
 }
 
 /** A pool with a random gate; `bias` gives the gate one of these values. */
@@ -59,7 +66,6 @@ export function disposePools(...pools: ExpertPool[]): void {
   }
 }
 
-/** A sort plan of routed tokens, read asynchronously. */
-export async function planOf(indices: tf.Tensor2D, experts: number) {
-  return sortByExpert(await indices.data(), indices.shape[1], experts);
+export function disposePlan({ tokenOfRow, choiceOfRow, groupOfRow, rowOfChoice }: SortPlan): void {
+  tf.dispose([tokenOfRow, choiceOfRow, groupOfRow, rowOfChoice]);
 }

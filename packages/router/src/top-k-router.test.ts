@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { type RouterConfig, TopKRouter } from './index.js';
+import { expertLoad, type RouterConfig, TopKRouter } from './index.js';
 
 const HIDDEN = 5;
 const EXPERTS = 7;
@@ -87,6 +87,172 @@ describeOnBackends('TopKRouter', () => {
     }
     expect(gradient.some((slope) => Math.abs(slope) > 0.01)).toBe(true);
     tf.dispose([hidden, factors, value, grads]);
+    router.dispose();
+  });
+
+  it('gives the weights of softmax before top-k, after it, and of sigmoid, by hand', async () => {
+    // Odds 4 : 2 : 1 : 1, so softmax gives 1/2, 1/4, 1/8, 1/8.
+    const odds = [4, 2, 1, 1];
+    const gate = new Linear(tf.tidy(() => tf.variable(tf.tensor2d([odds.map(Math.log)]))));
+    const one = tf.ones<tf.Rank.R2>([1, 1]);
+    const weightsWith = async (settings: Partial<RouterConfig>) => {
+      const router = new TopKRouter(gate, {
+        numExperts: 4,
+        numExpertsPerTok: 2,
+        softmaxOrder: 'before-top-k',
+        normTopkProb: false,
+        ...settings,
+      });
+      const routing = router.route(one);
+      const weights = Array.from(await routing.weights.data());
+      tf.dispose(routing);
+      return weights;
+    };
+    await expectClose(await weightsWith({}), [1 / 2, 1 / 4], 1e-6);
+    await expectClose(await weightsWith({ softmaxOrder: 'after-top-k', normTopkProb: true }), [2 / 3, 1 / 3], 1e-6);
+    // sigmoid(log o) = o / (1 + o): 4/5 and 2/3.
+    await expectClose(await weightsWith({ scoring: 'sigmoid' }), [4 / 5, 2 / 3], 1e-6);
+    const scaled = { scoring: 'sigmoid', normTopkProb: true, routedScalingFactor: 2.5 } as const;
+    await expectClose(await weightsWith(scaled), [(2.5 * 12) / 22, (2.5 * 10) / 22], 1e-6);
+    one.dispose();
+    gate.dispose();
+  });
+
+  it('keeps renormalised weights finite where all chosen probabilities are 0 in float32', async () => {
+    const gate = new Linear(tf.tidy(() => tf.variable(tf.tensor2d([[0, -200, -201]]))));
+    const router = new TopKRouter(gate, {
+      numExperts: 3,
+      numExpertsPerTok: 2,
+      softmaxOrder: 'before-top-k',
+      normTopkProb: true,
+    });
+    const [one, replay] = [tf.ones<tf.Rank.R2>([1, 1]), tf.tensor2d([[1, 2]], [1, 2], 'int32')];
+    const routing = router.route(one, { replay });
+    await expectClose(routing.weights, [Math.E / (1 + Math.E), 1 / (1 + Math.E)], 1e-5);
+    tf.dispose([one, replay, routing]);
+    router.dispose();
+  });
+
+  it('adds noise only where a pass has a seed, other noise for another seed', async () => {
+    const hidden = tokens();
+    for (const settings of [{ routerJitterNoise: 0.3 }, { gateNoise: 0.5 }]) {
+      const [plain, noisy] = [createRouter(), createRouter(settings)];
+      const routings = [
+        plain.route(hidden, { seed: 5 }),
+        noisy.route(hidden),
+        noisy.route(hidden, { seed: 5 }),
+        noisy.route(hidden, { seed: 7 }),
+      ];
+      const [quiet, unseeded, five, seven] = routings.map(({ logits }) => logits);
+      await expectClose(unseeded!, quiet!, 0);
+      for (const other of [quiet!, seven!]) {
+        const gap = tf.max(tf.abs(tf.sub(five!, other)));
+        expect((await gap.data())[0]).toBeGreaterThan(0.01);
+        gap.dispose();
+      }
+      tf.dispose(routings);
+      plain.dispose();
+      noisy.dispose();
+    }
+    hidden.dispose();
+  });
+
+  it('jitters within its bounds and keeps the raw gate apart from noise', async () => {
+    const gate = new Linear(tf.tidy(() => tf.variable(tf.ones([1, 3]))));
+    const router = new TopKRouter(gate, {
+      numExperts: 3,
+      numExpertsPerTok: 2,
+      softmaxOrder: 'before-top-k',
+      normTopkProb: true,
+      routerJitterNoise: 0.1,
+      gateNoise: 1,
+    });
+    const hidden = tf.ones<tf.Rank.R2>([101, 1]);
+    const routing = router.route(hidden, { seed: 3 });
+    const gates = await routing.gates[0]!.data();
+    expect(Math.min(...gates)).toBeGreaterThanOrEqual(0.9);
+    expect(Math.max(...gates)).toBeLessThanOrEqual(1.1);
+    expect(Math.max(...gates) - Math.min(...gates)).toBeGreaterThan(0.15);
+    expect(Math.max(...(await routing.logits.data()))).toBeGreaterThan(2);
+    tf.dispose([hidden, routing]);
+    router.dispose();
+  });
+
+  it('changes choices by its bias and never their weights', async () => {
+    const [plain, biased, hidden] = [
+      createRouter({ normTopkProb: false }),
+      createRouter({ normTopkProb: false, balanceBias: true }),
+      tokens(),
+    ];
+    const before = biased.route(hidden);
+    const untouched = plain.route(hidden);
+    await expectClose(before.weights, untouched.weights, 0);
+    tf.tidy(() => biased.balanceBias!.assign(tf.tensor1d([0, 0, 0, 0, 0, 0, 2])));
+    const after = biased.route(hidden);
+    const firsts = tf.slice2d(after.indices, [0, 0], [-1, 1]);
+    expect([...(await firsts.data())]).toEqual(new Array(TOKENS).fill(6));
+    await expectClose(after.probabilities, untouched.probabilities, 0);
+    const weights = tf.tidy(() =>
+      tf.sub(tf.slice2d(after.weights, [0, 0], [-1, 1]), tf.slice2d(after.probabilities, [0, 6], [-1, 1])),
+    );
+    await expectClose(weights, new Array(TOKENS).fill(0), 1e-6);
+    expect([...biased.buffers().keys()]).toEqual(['e_score_correction_bias']);
+    expect(plain.buffers().size).toBe(0);
+    expect(biased.balanceBias!.trainable).toBe(false);
+    tf.dispose([hidden, before, untouched, after, firsts, weights]);
+    plain.dispose();
+    biased.dispose();
+  });
+
+  it('moves its bias against the load until an unbalanced gate is balanced', async () => {
+    const [router, hidden] = [
+      createRouter({ balanceBias: true }),
+      tf.randomNormal<tf.Rank.R2>([101, HIDDEN], 1, 1, 'float32', 3),
+    ];
+    const spread = async () => {
+      const gap = tf.tidy(() => {
+        const load = expertLoad(router.route(hidden));
+        return tf.sub(tf.max(load), tf.min(load));
+      });
+      const [value] = await gap.data();
+      gap.dispose();
+      return value!;
+    };
+    const before = await spread();
+    const load = tf.tensor1d([5, 1, 1, 1, 1, 1, 1 / 2]);
+    router.updateBias(load, 0.25);
+    await expectClose(router.balanceBias!, [-0.25, ...new Array(6).fill(0.25)], 0);
+    tf.tidy(() => router.balanceBias!.assign(tf.zeros([EXPERTS])));
+    for (let step = 0; step < 60; step++) tf.tidy(() => router.updateBias(expertLoad(router.route(hidden)), 0.01));
+    expect(await spread()).toBeLessThan(before / 3);
+    await expectNoLeak(() => router.updateBias(load, 0.25));
+    tf.dispose([hidden, load]);
+    router.dispose();
+  });
+
+  it('refuses to update a bias it does not have, or by a load or rate that do not fit', () => {
+    const [plain, biased] = [createRouter(), createRouter({ balanceBias: true })];
+    const [load, short] = [tf.ones<tf.Rank.R1>([EXPERTS]), tf.ones<tf.Rank.R1>([3])];
+    expect(() => plain.updateBias(load, 0.1)).toThrow('this router has no bias; set balanceBias to true');
+    expect(() => biased.updateBias(short, 0.1)).toThrow('router.updateBias: load must be [7], got [3].');
+    expect(() => biased.updateBias(load, 0)).toThrow('rate must be a number above 0, got 0; DeepSeek-V3 uses 0.001');
+    tf.dispose([load, short]);
+    plain.dispose();
+    biased.dispose();
+  });
+
+  it('sends every token to the only expert there is', async () => {
+    const router = new TopKRouter(Linear.create(HIDDEN, 1, { seed: 2 }), {
+      numExperts: 1,
+      numExpertsPerTok: 1,
+      softmaxOrder: 'before-top-k',
+      normTopkProb: true,
+    });
+    const hidden = tokens();
+    const routing = router.route(hidden);
+    await expectClose(routing.weights, new Array(TOKENS).fill(1), 0);
+    expect([...(await routing.indices.data())]).toEqual(new Array(TOKENS).fill(0));
+    tf.dispose([hidden, routing]);
     router.dispose();
   });
 

@@ -48,7 +48,7 @@ export class TopKRouter implements Router {
     return tf.tidy(() => {
       const { gate, noisy } = this.#gateOutputs(hidden, pass.seed);
       // A softmax over log-sigmoids is the sigmoids divided by their sum.
-      const logits = this.config.scoring === 'sigmoid' ? tf.logSigmoid(noisy) : noisy;
+      const logits = this.config.scoring === 'sigmoid' ? logSigmoid(noisy) : noisy;
       const probabilities = tf.softmax(logits);
       const scores = this.config.scoring === 'sigmoid' ? tf.sigmoid(noisy) : probabilities;
       const indices = pass.replay ? tf.clone(pass.replay) : this.#choose(logits, scores);
@@ -105,4 +105,9 @@ export class TopKRouter implements Router {
       return tf.topk(groups ? limitToGroups(biased, groups) : biased, k).indices;
     });
   }
+}
+
+/** `tf.logSigmoid` reads its input after disposing it when its gradient is taken under a tidy. */
+function logSigmoid(x: tf.Tensor2D): tf.Tensor2D {
+  return tf.neg(tf.softplus(tf.neg(x)));
 }
