@@ -154,7 +154,7 @@ export class CausalLm implements LinearHost {
     const { mask, replay, sequenceCache, context } = options;
     const masked = mask && {
       mask: tf.tensor1d(Float32Array.from(mask)),
-      realTokens: Array.prototype.reduce.call(mask, (sum, one) => sum + (one === 0 ? 0 : 1), 0) as number,
+      realTokens: Array.from(mask).filter((one) => one !== 0).length,
     };
     const seed = context?.dropoutSeed;
     return (layer) => ({
@@ -230,6 +230,13 @@ export class CausalLm implements LinearHost {
     this.#norm.dispose();
     this.#head?.dispose();
   }
+}
+
+/** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */
+export function notFiniteGate(layer: number): Error {
+  return new Error(
+    `model.layers.${layer}: the router's gate is not finite; its hidden state or its weights are not. Lower the learning rate, or check the weights.`,
+  );
 }
 
 /** Runs one layer's part of a pass; its errors say which layer. */

@@ -1,4 +1,13 @@
-import { type Experts, GeluExperts, SharedExpert, SharedProjectionExperts, SpecialisedExperts, StackedRmsNorm, SwiGluExperts } from '@therapeutic-moe/experts';
+import {
+  type Experts,
+  GeluExperts,
+  SharedExpert,
+  SharedProjectionExperts,
+  SpecialisedExperts,
+  StackedRmsNorm,
+  SwiGluExperts,
+  TransformerExperts,
+} from '@therapeutic-moe/experts';
 import { Linear, seedFor } from '@therapeutic-moe/nn';
 import { HierarchicalRouter, type Router, SupervisorRouter, TopKRouter, TwoStageRouter } from '@therapeutic-moe/router';
 import { type Deviations, MixtureFeedForward } from './feed-forward.js';
@@ -55,6 +64,11 @@ function createExperts(config: ModelConfig, { inner, residual }: Deviations, see
   if (!kind) return SwiGluExperts.create(sizes, weights);
   if (kind.kind === 'gelu') return GeluExperts.create(sizes, weights);
   if (kind.kind === 'shared-projection') return SharedProjectionExperts.create(sizes, { ...weights, rmsNormEps });
+  if (kind.kind === 'transformer')
+    return TransformerExperts.create({ ...sizes, heads: kind.numAttentionHeads }, { ...weights, rmsNormEps });
   const norm = StackedRmsNorm.create(experts, hidden, rmsNormEps);
-  return new SpecialisedExperts(norm, SwiGluExperts.create(sizes, weights), { dropout: kind.dropout, ...(domains && { domains }) });
+  return new SpecialisedExperts(norm, SwiGluExperts.create(sizes, weights), {
+    dropout: kind.dropout,
+    ...(domains && { domains }),
+  });
 }

@@ -1,11 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ConcatKvCache } from '@therapeutic-moe/attention';
 import { oneHotFloat } from '@therapeutic-moe/router';
-import type { CausalLm } from './causal-lm.js';
+import { type CausalLm, notFiniteGate } from './causal-lm.js';
+import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
+
+/** What a session held at some time. */
+interface SessionMark {
+  readonly length: number;
+  readonly sequences: CacheMark;
+}
 
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
   readonly #cache: ConcatKvCache;
+  readonly #sequenceCache = new ConcatSequenceCache();
   #disposed = false;
 
   constructor(private readonly model: CausalLm) {
@@ -29,34 +37,53 @@ export class DecoderSession {
     this.#check(ids);
     const { vocabSize } = this.model;
     const experts = this.model.config.mixture?.numExperts ?? 0;
-    const packed = this.#takeIn(() => {
+    const before = this.#mark();
+    const { packed, gates } = this.#takeIn(before, () => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
+        sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
       const visits = routings.map((routing) => tf.sum(oneHotFloat(routing.indices, experts), [0, 1]));
       const counts = visits.length > 0 ? [tf.addN(visits)] : [];
-      return tf.concat([tf.reshape(logits, [vocabSize]), ...counts]); // one read-back for both
+      const packed = tf.concat([tf.reshape(logits, [vocabSize]), ...counts]); // one read-back for both
+      return { packed, gates: routings.map((routing) => routing.gates) };
     });
-    const values = (await packed.data()) as Float32Array;
-    packed.dispose();
-    return { logits: values.slice(0, vocabSize), expertCounts: values.slice(vocabSize) };
+    try {
+      const values = (await packed.data()) as Float32Array;
+      if (!values.every(Number.isFinite)) throw await explainNotFinite(gates);
+      return { logits: values.slice(0, vocabSize), expertCounts: values.slice(vocabSize) };
+    } catch (thrown) {
+      this.#rollBack(before);
+      throw thrown;
+    } finally {
+      tf.dispose([packed, gates]);
+    }
   }
 
   dispose(): void {
     this.#disposed = true;
     this.#cache.dispose();
+    this.#sequenceCache.dispose();
   }
 
   /** Runs a pass; where it fails after some layers, their new keys and values are taken back. */
-  #takeIn(pass: () => tf.Tensor): tf.Tensor {
-    const before = this.length;
+  #takeIn<T extends tf.TensorContainer>(before: SessionMark, pass: () => T): T {
     try {
       return tf.tidy(pass);
     } catch (thrown) {
-      this.#cache.truncate(before);
+      this.#rollBack(before);
       throw thrown;
     }
+  }
+
+  #mark(): SessionMark {
+    return { length: this.length, sequences: this.#sequenceCache.mark() };
+  }
+
+  #rollBack({ length, sequences }: SessionMark): void {
+    this.#cache.truncate(length);
+    this.#sequenceCache.rollBack(sequences);
   }
 
   #check(ids: readonly number[]): void {
@@ -74,4 +101,15 @@ export class DecoderSession {
       );
     }
   }
+}
+
+/** Looks for the layer that began it, now that the logits are not finite. @param gates those of each layer. */
+async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[]): Promise<Error> {
+  for (const [layer, ofLayer] of gates.entries()) {
+    for (const gate of ofLayer) {
+      const values = (await gate.data()) as Float32Array;
+      if (!values.every(Number.isFinite)) return notFiniteGate(layer);
+    }
+  }
+  return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');
 }

@@ -8,7 +8,14 @@ import {
 } from '@therapeutic-moe/experts';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import { joinParameters, Linear, type Parameters, seedFor } from '@therapeutic-moe/nn';
-import { type CapacityConfig, expertCapacity, type RoutePass, type Router, type Routing } from '@therapeutic-moe/router';
+import {
+  type CapacityConfig,
+  expertCapacity,
+  type RoutePass,
+  type Router,
+  type Routing,
+  TopKRouter,
+} from '@therapeutic-moe/router';
 import type { ModelConfig } from './model-config.js';
 
 /** What a pass tells a feed-forward besides the hidden states. */
@@ -109,12 +116,24 @@ export class MixtureFeedForward implements FeedForward {
     });
   }
 
+  /**
+   * Moves the router's balance bias, where it has one.
+   *
+   * @param load `[experts]`, share of each in a step's choices.
+   */
+  balance(load: readonly number[], rate: number): void {
+    const { router } = this;
+    if (router instanceof TopKRouter && router.balanceBias)
+      tf.tidy(() => router.updateBias(tf.tensor1d([...load]), rate));
+  }
+
   parameters(): Parameters {
     const parts = joinParameters({
       'block_sparse_moe.gate': this.router,
       'block_sparse_moe.experts': this.experts,
     });
-    for (const [name, variable] of this.sharedExpert?.parameters() ?? []) parts.set(`block_sparse_moe.${name}`, variable);
+    for (const [name, variable] of this.sharedExpert?.parameters() ?? [])
+      parts.set(`block_sparse_moe.${name}`, variable);
     return parts;
   }
 
@@ -129,7 +148,11 @@ export class MixtureFeedForward implements FeedForward {
   }
 
   /** Where every token of the pass has a place in any expert, nothing can be dropped and the cheaper form serves. */
-  #dispatch(hidden: tf.Tensor2D, routing: Routing, { mask, realTokens, seed, sequences, cache }: FeedForwardPass) {
+  #dispatch(
+    hidden: tf.Tensor2D,
+    routing: Routing,
+    { mask, realTokens, seed, sequences, cache }: FeedForwardPass,
+  ): FeedForwardOutput {
     const pass: ExpertPass = { seed, sequences, cache };
     const tokens = realTokens ?? hidden.shape[0];
     const { numExperts, numExpertsPerTok } = this.router;

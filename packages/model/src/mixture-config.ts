@@ -31,7 +31,12 @@ export type ExpertKind =
   /** SwiGLU behind a norm of each expert's own and a dropout of its input while training. */
   | { readonly kind: 'specialised'; readonly dropout: number }
   /** One input and one output projection for all, a norm and an inner matrix for each. */
-  | { readonly kind: 'shared-projection' };
+  | { readonly kind: 'shared-projection' }
+  /**
+   * Small transformers of width `intermediateSize` over the tokens of a sequence that visit the same expert, weighed by
+   * the expert's confidence.
+   */
+  | { readonly kind: 'transformer'; readonly numAttentionHeads: number };
 
 /** An expert that every token visits beside the routed ones. */
 export interface SharedExpertConfig {
@@ -60,6 +65,12 @@ export interface MixtureConfig extends RouterConfig {
 /** A mixture as given: what has a default may be left out of its capacity. */
 export type PartialMixtureConfig = Omit<MixtureConfig, 'capacity'> & { readonly capacity?: Partial<CapacityConfig> };
 
+/** The sizes of a model that a mixture must fit. */
+interface MixtureSizes {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+}
+
 const where = 'model config: mixture';
 
 /** What only top-k routers have. */
@@ -81,10 +92,10 @@ const known = [
 /**
  * Checks a mixture and returns it frozen.
  *
- * @param hiddenSize of the model, which a supervisor's heads must divide.
+ * @param sizes of the model, which the heads of a supervisor and of transformer experts must divide.
  * @throws Error naming field, value and way out.
  */
-export function resolveMixture(mixture: PartialMixtureConfig, hiddenSize: number): MixtureConfig {
+export function resolveMixture(mixture: PartialMixtureConfig, sizes: MixtureSizes): MixtureConfig {
   requireObject(mixture, where);
   refuseUnknownKeys(where, mixture, known);
   const { domains, router, experts, capacity, sharedExpert, ...gate } = mixture;
@@ -93,19 +104,21 @@ export function resolveMixture(mixture: PartialMixtureConfig, hiddenSize: number
   return Object.freeze({
     ...resolved,
     ...(domains && { domains: Object.freeze([...domains]) }),
-    ...(router && { router: resolveRouter(router, resolved, hiddenSize) }),
-    ...(experts && { experts: resolveExperts(experts) }),
+    ...(router && { router: resolveRouter(router, resolved, sizes) }),
+    ...(experts && { experts: resolveExperts(experts, sizes) }),
     ...(capacity && { capacity: resolveCapacity(capacity) }),
     ...(sharedExpert && { sharedExpert: resolveSharedExpert(sharedExpert) }),
   });
 }
 
-function resolveRouter(router: RouterKind, gate: RouterConfig, hiddenSize: number): RouterKind {
+function resolveRouter(router: RouterKind, gate: RouterConfig, { hiddenSize }: MixtureSizes): RouterKind {
   requireObject(router, `${where}.router`);
   const { numExperts, numExpertsPerTok, normTopkProb } = gate;
   const only = topKOnly.find((field) => gate[field] !== undefined);
   if (only)
-    throw new Error(`${where}: ${only} belongs to top-k routers, but router.kind is '${router.kind}'; leave one of them out.`);
+    throw new Error(
+      `${where}: ${only} belongs to top-k routers, but router.kind is '${router.kind}'; leave one of them out.`,
+    );
   if (gate.softmaxOrder !== 'before-top-k') {
     throw new Error(
       `${where}: softmaxOrder is '${gate.softmaxOrder}', but router.kind '${router.kind}' weighs by probabilities; use 'before-top-k'.`,
@@ -147,12 +160,13 @@ function resolveRouter(router: RouterKind, gate: RouterConfig, hiddenSize: numbe
   return Object.freeze({ ...router });
 }
 
-function resolveExperts(experts: ExpertKind): ExpertKind {
+function resolveExperts(experts: ExpertKind, { intermediateSize }: MixtureSizes): ExpertKind {
   requireObject(experts, `${where}.experts`);
   const fields: Record<ExpertKind['kind'], readonly string[]> = {
     gelu: [],
     specialised: ['dropout'],
     'shared-projection': [],
+    transformer: ['numAttentionHeads'],
   };
   if (!Object.hasOwn(fields, experts.kind)) {
     throw new Error(
@@ -162,6 +176,14 @@ function resolveExperts(experts: ExpertKind): ExpertKind {
   refuseUnknownKeys(`${where}.experts`, experts, ['kind', ...fields[experts.kind]]);
   if (experts.kind === 'specialised' && !(experts.dropout >= 0 && experts.dropout < 1)) {
     throw new Error(`${where}: experts.dropout must be 0 or more and below 1, got ${String(experts.dropout)}.`);
+  }
+  if (experts.kind === 'transformer') {
+    refuseCount('experts.numAttentionHeads', experts.numAttentionHeads);
+    if (intermediateSize % experts.numAttentionHeads !== 0) {
+      throw new Error(
+        `${where}: experts.numAttentionHeads is ${experts.numAttentionHeads} but intermediateSize is ${intermediateSize}; it must divide it.`,
+      );
+    }
   }
   return Object.freeze({ ...experts });
 }

@@ -122,12 +122,12 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   return Object.freeze({
     ...config,
     ropeScaling: rope.scaling,
-    ...(mixture ? { mixture: checkMixture(mixture, hiddenSize) } : {}),
+    ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }
 
-function checkMixture(mixture: PartialMixtureConfig, hiddenSize: number): MixtureConfig {
-  const resolved = resolveMixture(mixture, hiddenSize);
+function checkMixture(mixture: PartialMixtureConfig, sizes: ModelConfig): MixtureConfig {
+  const resolved = resolveMixture(mixture, sizes);
   refuseUnsafe('mixture.numExperts', resolved.numExperts);
   return resolved;
 }

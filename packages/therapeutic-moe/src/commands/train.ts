@@ -124,7 +124,11 @@ export async function runTrain(
     logger.info(`train: ${result.reason} at step ${result.step}; checkpoint ${result.checkpoint}`);
     const wantsBest = (training.save ?? (training.evaluateEverySteps === undefined ? 'last' : 'best')) === 'best';
     if (wantsBest && result.best) {
-      await restoreTensors(result.best.path, { parameters: target.parameters() });
+      const buffers = target.buffers();
+      await restoreTensors(result.best.path, {
+        parameters: target.parameters(),
+        ...(buffers.size > 0 && { buffers }),
+      });
       logger.info(
         `train: saving the weights of step ${result.best.step}, ${result.best.bitsPerByte.toFixed(4)} bits per byte`,
       );

@@ -6,8 +6,8 @@ import { type NamedArray, openCheckpoint, writeSafetensors } from '@therapeutic-
 import { attachLora, detachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { logitsOf, tinyModel } from '../../test/tiny-model.js';
-import { type CausalLm, loadModelDirectory, saveModelDirectory } from '../index.js';
+import { logitsOf, tinyModel } from '../test/tiny-model.js';
+import { type CausalLm, loadModelDirectory, saveModelDirectory } from './index.js';
 
 const ids = [3, 1, 4, 1, 5, 9, 2];
 /** Relative to the largest logit: 11 and 8 bits of each weight are kept, and errors add up over two layers. */
