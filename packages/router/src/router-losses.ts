@@ -65,5 +65,7 @@ export function routerLosses(routing: Routing, weights: RouterLossWeights, pass:
  * @param loss of one layer; what it returns is disposed. @returns the sum, a scalar; 0 without layers. Caller disposes.
  */
 export function sumOverLayers(routings: readonly Routing[], loss: (routing: Routing) => tf.Scalar): tf.Scalar {
-  return tf.tidy(() => (routings.length > 0 ? tf.addN(routings.map(loss)) : tf.scalar(0)) as tf.Scalar);
+  return tf.tidy(
+    () => (routings.length > 0 ? tf.addN(routings.map((routing) => loss(routing))) : tf.scalar(0)) as tf.Scalar,
+  );
 }

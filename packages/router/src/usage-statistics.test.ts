@@ -28,6 +28,25 @@ describe('usageStatistics', () => {
     expect(statistics.deadExperts).toEqual([2]);
   });
 
+  it('leaves padding out and counts what was dropped', () => {
+    const probabilities = [0.9, 0.1, 0.5, 0.5, 0.2, 0.8];
+    const padded = usageStatistics(probabilities, [0, 0, 1], 2, 1, { mask: [1, 0, 1], dropped: 1 });
+    const { dropRate, ...alone } = usageStatistics([0.9, 0.1, 0.2, 0.8], [0, 1], 2, 1);
+    expect(padded).toEqual({ ...alone, dropRate: 1 / 2 });
+    expect(dropRate).toBe(0);
+  });
+
+  it('refuses masks, drops and probabilities that cannot be', () => {
+    const counted =
+      (mask: number[], dropped = 0) =>
+      () =>
+        usageStatistics([0.5, 0.5], [1], 2, 1, { mask, dropped });
+    expect(counted([1, 1])).toThrow('the mask has 2 entries for 1 tokens; give one each.');
+    expect(counted([0])).toThrow('there are no tokens');
+    expect(counted([1], 2)).toThrow('dropped must be from 0 to the 1 choices, got 2.');
+    expect(() => usageStatistics([Number.NaN, 0.5], [1], 2, 1)).toThrow('token 0 has a probability of NaN');
+  });
+
   it('refuses what is not one set of tokens', () => {
     expect(() => usageStatistics([], [], 3, 2)).toThrow('there are no tokens');
     expect(() => usageStatistics([0.5, 0.5], [0, 1, 0], 2, 1)).toThrow(
