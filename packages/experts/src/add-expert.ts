@@ -10,10 +10,10 @@ import {
 import { type Noise, noiseAdder } from './noise.js';
 
 /**
- * How far a closed expert's gate lies below its origin's. e^-128 is 0 in float32, so the probability is exactly 0
- * whatever the hidden state.
+ * How far a closed expert's gate lies below its origin's. Softmax and sigmoid of such a logit are 0 in float32 whatever
+ * the hidden state, and weight decay takes long to wear it down.
  */
-const CLOSED = 128;
+const CLOSED = 1e4;
 
 /** Which expert is copied. */
 export interface AddOptions {
@@ -62,7 +62,7 @@ export interface OpenOptions {
 /**
  * Lets training admit an added expert: it takes the gate column of `from` afresh, and the two biases split that
  * expert's probability as `share` says. Without noise the two together are as likely as `from` was and no other
- * probability changes, but the choice of k does: a token of `from` may now visit both.
+ * probability of the softmax changes, but the choice of k does: a token of `from` may now visit both.
  *
  * @returns a pool with as many experts; train that one.
  * @throws when an expert is not there, both are the same, or the share is not between 0 and 1.

@@ -67,6 +67,17 @@ describeOnBackends('distillExpert', () => {
     for (const layer of [students, teacher]) layer.dispose();
   });
 
+  it('refuses to go on from a loss that is not a number', async () => {
+    const [experts, hidden] = [createExperts(2), tf.fill<tf.Rank.R2>([2, HIDDEN], Number.NaN)];
+    const before = tf.memory().numTensors;
+    await expect(
+      distillExpert({ experts, expert: 0 }, { experts, expert: 1 }, hidden, { steps: 2, learningRate: 0.1 }),
+    ).rejects.toThrow('distillExpert: the loss before step 1 is NaN; lower learningRate or check hidden.');
+    expect(tf.memory().numTensors).toBe(before);
+    hidden.dispose();
+    experts.dispose();
+  });
+
   it('has a loss whose gradient agrees with central differences', async () => {
     const [experts, hidden, target] = [createExperts(2), randomTokens(3), randomTokens(3, 37)];
     await expectGradient((x) => distillationLoss({ experts, expert: 1 }, x as tf.Tensor2D, target), [hidden]);

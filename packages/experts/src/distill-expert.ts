@@ -50,7 +50,7 @@ export function distillationLoss(
  * sizes inside; parameters that the student shares with its neighbours stay as they are, and so do the neighbours.
  *
  * @param hidden `[tokens, hidden]`, hidden states that reach this layer; stays the caller's.
- * @throws when an expert is not there, hidden sizes differ, or a setting is not positive.
+ * @throws when an expert is not there, hidden sizes differ, a setting is not positive, or a loss is not finite.
  */
 export async function distillExpert(
   student: ExpertOf,
@@ -74,6 +74,13 @@ export async function distillExpert(
   target.dispose();
   const numbers = [...(await losses.data())];
   losses.dispose();
+  const lost = numbers.findIndex((loss) => !Number.isFinite(loss));
+  if (lost >= 0) {
+    learner.experts.dispose();
+    throw new Error(
+      `distillExpert: the loss before step ${lost + 1} is ${numbers[lost]}; lower learningRate or check hidden.`,
+    );
+  }
   return { experts: learner.experts, losses: numbers };
 }
 

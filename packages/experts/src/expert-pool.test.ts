@@ -6,6 +6,7 @@ import {
   applyPool,
   createExperts,
   createPool,
+  createScaledExperts,
   disposePools,
   HIDDEN,
   randomTokens,
@@ -24,6 +25,13 @@ async function weightsOf({ router, experts }: ExpertPool): Promise<number[][]> {
 /** A softmax over one more term, 0, that vector units add in another order: the last bit. */
 const ANOTHER_ORDER = 1e-6;
 
+/** A pool of a kind that has a parameter of all experts, which every operation must carry along. */
+function createScaledPool(): ExpertPool {
+  const { router, experts } = createPool(5, 2);
+  experts.dispose();
+  return { router, experts: createScaledExperts(5) };
+}
+
 const LOAD = [0.2, 0.1, 0.4, 0, 0.3];
 
 describeOnBackends('an operation on a pool', () => {
@@ -34,9 +42,10 @@ describeOnBackends('an operation on a pool', () => {
     ['mergeExperts', (pool: ExpertPool) => mergeExperts(pool, 4, 1, LOAD)],
   ] as const) {
     it(`${name} leaves the old pool untouched and shares nothing with the new one`, async () => {
-      const pool = createPool(5, 2);
+      const pool = createScaledPool();
       const before = await weightsOf(pool);
       const changed = operate(pool).pool;
+      expect((await weightsOf(changed)).at(-1)).toEqual(before.at(-1)); // the shared scale
       for (const variable of [...changed.router.parameters().values(), ...changed.experts.parameters().values()]) {
         tf.tidy(() => variable.assign(tf.ones(variable.shape)));
       }

@@ -21,7 +21,7 @@ export interface Merged extends PoolChange {
  * Merges two experts into their average, weighted by how often each was chosen (M-SMoE, arXiv:2310.01334; without its
  * alignment of neurons, so it is meant for experts of one origin, such as upcycled ones). The gate column is the same
  * average with the entropy of the weights on its bias: the tangent of `log(exp a + exp b)`, so the merged expert is as
- * likely as the two were together wherever they stood in that proportion, and never likelier.
+ * likely in a softmax as the two were together wherever they stood in that proportion, and never likelier.
  *
  * @param load how often each expert was chosen, as counts or shares; two that nobody chose count alike.
  * @throws when `a` and `b` are not two experts of the pool, or fewer would remain than a token visits.

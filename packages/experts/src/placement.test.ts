@@ -45,6 +45,9 @@ describe('placeUniformly', () => {
     expect(() => placeUniformly(sizes(7), { devices: 3, capacityBytes: 306 })).toThrow(
       '7 experts on 3 devices put 3 on one, 307 bytes, but capacityBytes is 306; use more devices or smaller experts.',
     );
+    expect(() => placeUniformly({ ...sizes(7), bytesPerExpert: Number.NaN }, { devices: 2 })).toThrow(
+      'an expert of NaN bytes',
+    );
     expect(() => placeUniformly(sizes(7), { devices: 0 })).toThrow(
       'devices must be a whole number of 1 or more, got 0',
     );

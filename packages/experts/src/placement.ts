@@ -101,6 +101,11 @@ function slotsOf(where: string, sizes: ExpertSizes, { devices, capacityBytes = I
   if (!Number.isInteger(devices) || devices < 1) {
     throw new Error(`${where}: devices must be a whole number of 1 or more, got ${devices}.`);
   }
+  if (!(bytesPerExpert > 0 && sharedBytes >= 0)) {
+    throw new Error(
+      `${where}: an expert of ${bytesPerExpert} bytes beside ${sharedBytes} shared is none; see expertSizes.`,
+    );
+  }
   if (devices > experts) {
     throw new Error(
       `${where}: ${devices} devices for ${experts} experts would leave some idle; use at most ${experts}.`,
@@ -108,7 +113,7 @@ function slotsOf(where: string, sizes: ExpertSizes, { devices, capacityBytes = I
   }
   const most = Math.ceil(experts / devices);
   const needed = sharedBytes + most * bytesPerExpert;
-  if (needed > capacityBytes) {
+  if (!(needed <= capacityBytes)) {
     throw new Error(
       `${where}: ${experts} experts on ${devices} devices put ${most} on one, ${needed} bytes, but capacityBytes is ` +
         `${capacityBytes}; use more devices or smaller experts.`,

@@ -14,8 +14,8 @@ export interface Pruned extends PoolChange {
 
 /**
  * Removes the experts that are used least, with their gate columns; tokens that chose them go to the best of those that
- * remain, since every softmax and top-k now sees only these (task-specific expert pruning, arXiv:2206.00277). Where no
- * token chose a removed expert and weights are renormalised, the function is unchanged.
+ * remain, since every softmax and top-k now sees only these (after task-specific expert pruning, arXiv:2206.00277).
+ * Where no token chose a removed expert and weights are renormalised, the function is unchanged.
  *
  * @param load how often each expert was chosen, as counts or shares (`usageStatistics().load`).
  * @throws when the rule keeps fewer experts than a token visits, or nothing fits together.

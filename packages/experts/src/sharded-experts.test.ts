@@ -7,6 +7,7 @@ import {
   createScaledExperts,
   disposePlan,
   disposePools,
+  HIDDEN,
   randomTokens,
   SUM,
   TOKENS,
@@ -93,6 +94,19 @@ describeOnBackends('applySharded', () => {
       for (const each of [layer, ...shards]) each.dispose();
     });
   }
+
+  it('gives zeros when all tokens are padded', async () => {
+    const layer = createExperts(5);
+    const { hidden, routing } = routed(5, 2);
+    const placement = placeUniformly(expertSizes(layer), { devices: 2 });
+    const shards = shardExperts(layer, placement);
+    const plan = sortByDevice(await routing.indices.data(), 2, placement, new Array(TOKENS).fill(0));
+    const output = applySharded(hidden, routing.weights, shards, plan);
+    await expectClose(output, new Array(TOKENS * HIDDEN).fill(0), 0);
+    tf.dispose([hidden, routing, output]);
+    disposePlan(plan);
+    for (const each of [layer, ...shards]) each.dispose();
+  });
 
   it('gives padded tokens no row and no output', async () => {
     const layer = createExperts(5);

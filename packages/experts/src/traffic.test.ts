@@ -18,6 +18,7 @@ describe('choicesByDevice', () => {
       '3 choices are not whole tokens of 2',
     );
     expect(() => choicesByDevice([0, 3], 2, { experts: 3, devices: 1 })).toThrow('token 0 chose expert 3');
+    expect(() => choicesByDevice([0], 1, { experts: 3, devices: 0 })).toThrow('devices must be a whole number of 1');
   });
 });
 
@@ -66,6 +67,6 @@ describe('allToAllTraffic', () => {
         ],
         4,
       ),
-    ).toThrow('nothing was routed');
+    ).toThrow('0 bytes were routed in all');
   });
 });

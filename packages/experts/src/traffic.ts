@@ -29,6 +29,9 @@ export function choicesByDevice(
   if (!Number.isInteger(tokens)) {
     throw new Error(`choicesByDevice: ${indices.length} choices are not whole tokens of ${k} experts each.`);
   }
+  if (!Number.isInteger(devices) || devices < 1) {
+    throw new Error(`choicesByDevice: devices must be a whole number of 1 or more, got ${devices}.`);
+  }
   const counts = Array.from({ length: devices }, () => new Array<number>(experts).fill(0));
   for (let i = 0; i < indices.length; i++) {
     const [token, expert] = [Math.floor(i / k), indices[i]!];
@@ -66,7 +69,9 @@ export function allToAllTraffic(
   );
   const combine = dispatch.map((_, device) => dispatch.map((row) => row[device]!));
   const total = sum(dispatch.flat());
-  if (total === 0) throw new Error('allToAllTraffic: nothing was routed; count the choices of some tokens first.');
+  if (!(total > 0)) {
+    throw new Error(`allToAllTraffic: ${total} bytes were routed in all; count the choices of some tokens first.`);
+  }
   const local = sum(dispatch.map((row, device) => row[device]!));
   const sent = dispatch.map((row, device) => sum(row) + sum(combine[device]!) - 2 * row[device]!);
   return { dispatch, combine, localShare: local / total, busiestSender: Math.max(...sent) };
