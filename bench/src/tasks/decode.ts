@@ -1,17 +1,13 @@
 import { type BackendName, useBackend } from '@therapeutic-moe/backend';
 import { CausalLm } from '@therapeutic-moe/model';
 import type { Timing } from '../comparison.js';
-import type { DecodeInput } from '../decode.js';
+import { bytesPerToken, type DecodeInput } from '../decode.js';
 import { timing } from '../measure.js';
 import { randomIds } from '../random-ids.js';
 
 /** Greedy decoding with our session. Weights are random, so every token is decoded, no end token stops it. */
-export async function decodeOurs({
-  backend,
-  model: config,
-  prompt,
-  tokens,
-}: DecodeInput & { readonly backend: BackendName }): Promise<Timing> {
+export async function decodeOurs(input: DecodeInput & { readonly backend: BackendName }): Promise<Timing> {
+  const { backend, model: config, prompt, tokens } = input;
   const { kernels } = await useBackend(backend);
   const model = CausalLm.create(config, 7);
   const times: number[] = [];
@@ -25,7 +21,9 @@ export async function decodeOurs({
     }
     session.dispose();
   }
-  return { ...timing(times), detail: `kernels ${kernels}` };
+  const found = timing(times);
+  const rate = bytesPerToken(input) / 1e6 / found.medianMs; // bytes per millisecond / 1e6 = GB/s
+  return { ...found, detail: `kernels ${kernels}, ${rate.toFixed(1)} GB/s` };
 }
 
 function indexOfGreatest(logits: Float32Array): number {

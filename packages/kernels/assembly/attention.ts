@@ -27,7 +27,7 @@ function visible(i: i32, queries: i32, keys: i32, causal: bool): i32 {
  */
 // @ts-ignore: decorator
 @inline
-function softmaxRow(row: usize, seen: i32, width: i32, scale: f32): f32 {
+export function softmaxRow(row: usize, seen: i32, width: i32, scale: f32): f32 {
   let lanes = f32x4.splat(-f32.MAX_VALUE);
   let j = 0;
   for (; j + 4 <= seen; j += 4) lanes = f32x4.max(lanes, v128.load(row + ((<usize>j) << 2)));

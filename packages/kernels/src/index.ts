@@ -1,5 +1,16 @@
 export { type AdamWOptions, adamWUpdate, adamWUpdateReference, sumOfSquares } from './adam-w.js';
 export { crossEntropy, crossEntropyReference } from './cross-entropy.js';
+export {
+  type DecodeCache,
+  type DecodedLayer,
+  type DecodedRouting,
+  type DecodeLayerOptions,
+  type DecodeLayerWeights,
+  type DecodeRotation,
+  decodeLayer,
+  decodeLayerReference,
+  hasDecodeLayer,
+} from './decode-layer.js';
 export { type AttentionOptions, flashAttention, flashAttentionReference } from './flash-attention.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
+import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
@@ -51,5 +52,6 @@ async function install(backendName: string): Promise<InstalledKernels> {
   installProducts(heap);
   installRows(heap);
   installLayers(heap);
+  installDecodeLayer(heap);
   return { kernels: heap.instructions };
 }

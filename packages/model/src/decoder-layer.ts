@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Attention, type AttentionPass, type AttentionProjections } from '@therapeutic-moe/attention';
+import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
 import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
 import type { Routing } from '@therapeutic-moe/router';
 import { createMixture } from './create-mixture.js';
 import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+import { plainLayer } from './plain-layer.js';
 
 /** What a pass tells a layer besides the hidden states. */
 export interface LayerPass extends AttentionPass {
@@ -39,12 +41,32 @@ export class DecoderLayer {
 
   /** @param x `[batch, seq, hidden]` @returns tensors that the caller disposes. */
   apply(x: tf.Tensor3D, pass: LayerPass): LayerOutput {
+    const decoded = this.#decode(x, pass);
+    if (decoded) return decoded;
     return tf.tidy(() => {
       const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
       const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
       const { output, routing, overflow } = this.feedForward.apply(rows, pass.feedForward);
       const hidden = tf.add(mixed, tf.reshape(output, x.shape)) as tf.Tensor3D;
       return { hidden, ...(routing && { routing }), ...(overflow && { overflow }) };
+    });
+  }
+
+  /** One token in one kernel, where there is one that knows this layer and the cache can be written in place. */
+  #decode(x: tf.Tensor3D, { cache, rope, feedForward }: LayerPass): LayerOutput | undefined {
+    if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
+    if (feedForward?.replay || feedForward?.mask || feedForward?.seed !== undefined) return undefined;
+    const plain = plainLayer(this);
+    if (!plain) return undefined;
+    const { numKeyValueHeads, headDim } = this.attention.config;
+    const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);
+    return tf.tidy(() => {
+      const row = tf.reshape(x, [1, -1]) as tf.Tensor2D;
+      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, plain.options);
+      return {
+        hidden: tf.reshape(hidden, x.shape),
+        ...(routing && { routing: { ...routing, gates: [routing.logits] } }),
+      };
     });
   }
 

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { ConcatKvCache } from '@therapeutic-moe/attention';
-import { oneHotFloat } from '@therapeutic-moe/router';
+import { GrowingKvCache } from '@therapeutic-moe/attention';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
 
@@ -12,12 +11,12 @@ interface SessionMark {
 
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
-  readonly #cache: ConcatKvCache;
+  readonly #cache: GrowingKvCache;
   readonly #sequenceCache = new ConcatSequenceCache();
   #disposed = false;
 
   constructor(private readonly model: CausalLm) {
-    this.#cache = new ConcatKvCache(model.maxPositions);
+    this.#cache = new GrowingKvCache(model.maxPositions);
   }
 
   /** Tokens taken in so far. */
@@ -35,29 +34,26 @@ export class DecoderSession {
    */
   async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
     this.#check(ids);
-    const { vocabSize } = this.model;
-    const experts = this.model.config.mixture?.numExperts ?? 0;
     const before = this.#mark();
-    const { packed, gates } = this.#takeIn(before, () => {
+    const { outputs, gates } = this.#takeIn(before, () => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
-      const visits = routings.map((routing) => tf.sum(oneHotFloat(routing.indices, experts), [0, 1]));
-      const counts = visits.length > 0 ? [tf.addN(visits)] : [];
-      const packed = tf.concat([tf.reshape(logits, [vocabSize]), ...counts]); // one read-back for both
-      return { packed, gates: routings.map((routing) => routing.gates) };
+      const choices = routings.map(({ indices }) => tf.reshape(indices, [-1]));
+      const outputs = [logits, ...(choices.length > 0 ? [tf.concat(choices)] : [])];
+      return { outputs, gates: routings.map((routing) => routing.gates) };
     });
     try {
-      const values = (await packed.data()) as Float32Array;
-      if (!values.every(Number.isFinite)) throw await explainNotFinite(gates);
-      return { logits: values.slice(0, vocabSize), expertCounts: values.slice(vocabSize) };
+      const [logits, chosen = []] = await Promise.all(outputs.map((output) => output.data()));
+      if (!(logits as Float32Array).every(Number.isFinite)) throw await explainNotFinite(gates);
+      return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);
       throw thrown;
     } finally {
-      tf.dispose([packed, gates]);
+      tf.dispose([outputs, gates]);
     }
   }
 
@@ -84,6 +80,12 @@ export class DecoderSession {
   #rollBack({ length, sequences }: SessionMark): void {
     this.#cache.truncate(length);
     this.#sequenceCache.rollBack(sequences);
+  }
+
+  #count(chosen: ArrayLike<number>): Float32Array {
+    const counts = new Float32Array(this.model.config.mixture?.numExperts ?? 0);
+    for (let i = 0; i < chosen.length; i++) counts[chosen[i]!]!++;
+    return counts;
   }
 
   #check(ids: readonly number[]): void {

@@ -40,6 +40,19 @@ export interface KernelModule {
   gemmScratchBytes(): number;
   gemvRows(n: number, k: number, x: Address, b: Address, ldb: number, y: Address, accumulate: boolean): void;
   gemvColumns(n: number, k: number, x: Address, b: Address, ldb: number, y: Address): void;
+  attendOne(
+    q: Address,
+    k: Address,
+    v: Address,
+    o: Address,
+    keys: number,
+    heads: number,
+    kvHeads: number,
+    headDim: number,
+    scale: number,
+    scores: Address,
+  ): void;
+  scale(x: Address, n: number, factor: number): void;
   gatherRows(x: Address, rows: number, widthBytes: number, indices: Address, count: number, out: Address): number;
   scatterAddRows(x: Address, count: number, width: number, indices: Address, out: Address, rows: number): void;
   takeRows(x: Address, rows: number, width: number, indices: Address, count: number, out: Address): void;
@@ -164,6 +177,8 @@ export interface WasmHeap {
   address(tensor: tf.TensorInfo): Address;
   /** A view of a tensor's values, valid until the next `output`. */
   view(tensor: tf.TensorInfo): Float32Array | Int32Array | Uint8Array;
+  /** A view of floats anywhere in the heap, valid until the next `output`. */
+  floats(at: Address, count: number): Float32Array;
   /** At least this many bytes of working memory, the same piece at every call. */
   scratch(bytes: number): Address;
 }
@@ -198,6 +213,7 @@ export async function openWasmHeap(): Promise<WasmHeap> {
     output: (shape, dtype = 'float32') => backend.makeOutput([...shape], dtype),
     address: (tensor) => backend.dataIdMap.get(tensor.dataId).memoryOffset,
     view: (tensor) => backend.typedArrayFromHeap(tensor),
+    floats: (at, count) => new Float32Array(memory.buffer, at, count),
     scratch(bytes) {
       if (bytes > scratchBytes) {
         if (scratchAt) backend.wasm._free(scratchAt);

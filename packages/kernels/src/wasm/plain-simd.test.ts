@@ -170,6 +170,30 @@ describe('the plain SIMD module', () => {
     expectNear(results[4]!, expected);
   });
 
+  it('attends from one token to a cache, and scales', async () => {
+    const [keys, heads, kvHeads, headDim, scale] = [37, 6, 3, 10, 0.7];
+    const width = kvHeads * headDim;
+    const [q, k, v] = [random(heads * headDim), random(keys * width), random(keys * width)];
+    const [scaled, , , o] = await onBoth([q, k, v], [q.length, keys], (module, [Q, K, V, O, scores]) => {
+      module.attendOne(Q!, K!, V!, O!, keys, heads, kvHeads, headDim, scale, scores!);
+      module.scale(Q!, q.length, -3);
+    });
+    expectNear(
+      scaled!,
+      q.map((value) => -3 * value),
+    );
+    const expected = Array.from(q, (_, at) => {
+      const head = Math.floor(at / headDim);
+      const group = Math.floor((head * kvHeads) / heads) * headDim;
+      const weights = Array.from({ length: keys }, (_, j) =>
+        Math.exp(scale * sum(headDim, (d) => q[head * headDim + d]! * k[j * width + group + d]!)),
+      );
+      const total = sum(keys, (j) => weights[j]!);
+      return sum(keys, (j) => (weights[j]! / total) * v[j * width + group + (at % headDim)]!);
+    });
+    expectNear(o!, expected);
+  });
+
   it('normalises, gates and rotates', async () => {
     const [rows, width, epsilon] = [5, 7, 1e-3];
     const [x, weight, dy] = [random(rows * width), random(width), random(rows * width)];

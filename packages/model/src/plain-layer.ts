@@ -1,0 +1,54 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { SwiGluExperts } from '@therapeutic-moe/experts';
+import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
+import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
+import { TopKRouter } from '@therapeutic-moe/router';
+import type { DecoderLayer } from './decoder-layer.js';
+import { DenseFeedForward, type FeedForward, MixtureFeedForward } from './feed-forward.js';
+
+/** A layer as the decoding kernel knows it. */
+export interface PlainLayer {
+  readonly weights: DecodeLayerWeights;
+  readonly options: DecodeLayerOptions;
+}
+
+/**
+ * The weights of a layer made of plain parts alone (projections without adapter and bias, top-k softmax router, SwiGLU
+ * experts or a dense feed-forward), or nothing for any other. The one place that looks at the kinds of parts.
+ */
+export function plainLayer({
+  attention,
+  feedForward,
+  inputNorm,
+  postAttentionNorm,
+}: DecoderLayer): PlainLayer | undefined {
+  const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
+  const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
+  const second = plainFeedForward(feedForward);
+  if (!(q && k && v && o && second)) return undefined;
+  const norms = { inputNorm: inputNorm.weight, postAttentionNorm: postAttentionNorm.weight };
+  return {
+    weights: { ...norms, q, k, v, o, ...second.weights },
+    options: { epsilon: inputNorm.epsilon, ...second.choice },
+  };
+}
+
+function plainFeedForward(feedForward: FeedForward) {
+  if (feedForward instanceof DenseFeedForward) {
+    const [gateUp, down] = [plainWeight(feedForward.gateUp), plainWeight(feedForward.down)];
+    return gateUp && down && { weights: { gateUp, down }, choice: { numExpertsPerTok: 1, normTopkProb: true } };
+  }
+  if (!(feedForward instanceof MixtureFeedForward)) return undefined;
+  const { router, experts, sharedExpert } = feedForward;
+  if (sharedExpert || !(router instanceof TopKRouter && experts instanceof SwiGluExperts)) return undefined;
+  const { scoring = 'softmax', routedScalingFactor = 1, groups, balanceBias } = router.config;
+  const gate = plainWeight(router.gate);
+  if (!gate || scoring !== 'softmax' || routedScalingFactor !== 1 || groups || balanceBias) return undefined;
+  const { numExpertsPerTok, normTopkProb } = router.config; // a softmax after top-k equals a normalised one before it
+  const weights = { gate, gateUp: experts.gateUp.weight, down: experts.down.weight };
+  return { weights, choice: { numExpertsPerTok, normTopkProb } };
+}
+
+function plainWeight(linear: LinearLayer): tf.Tensor | undefined {
+  return linear instanceof Linear && !linear.bias ? linear.weight : undefined;
+}
