@@ -14,7 +14,8 @@ export { loadAdapter, mergeLora } from './model-adapter.js';
 export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
 export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
 export { countParameters, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
-export { presets, therapeuticDomains } from './presets.js';
+export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
+export { type PrunedModel, pruneModel } from './prune-model.js';
 export {
   type TokenBatch,
   type TrainableModel,
