@@ -1,14 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
-
-/** One text to route. */
-export interface RouteRow {
-  readonly id: string | number;
-  readonly text: string;
-  /** Where the text comes from, for the report's heat maps. */
-  readonly domain?: string;
-}
+import type { RouteRow } from '../routing-report.js';
 
 /**
  * Reads a JSONL file of `{"id", "text"}`, with an optional `domain`; other fields and empty lines are passed over.

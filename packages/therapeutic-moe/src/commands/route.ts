@@ -1,18 +1,10 @@
-import { mkdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
-import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
-import { type RoutedPassage, renderRoutingReport } from '@therapeutic-moe/eval';
+import { basename } from 'node:path';
 import { defineCommand } from 'citty';
-import type { LanguageModel } from '../language-model.js';
-import { evaluationQuestions } from './eval-questions.js';
+import { type RoutedRow, sharesOf } from '../routed-rows.js';
+import { routeTexts, writeRoutingReport } from '../routing-report.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
-import { type RoutedRow, sharesOf, summariseRows, sumRow, toPassage } from './route-report.js';
-import { type RouteRow, readRouteRows } from './route-rows.js';
-
-/** Invented questions that the report colours where no text of the input is to be shown. */
-const SHOWN_QUESTIONS = 3;
+import { readRouteRows } from './route-rows.js';
 
 /** Shows which experts texts visit. */
 export const routeCommand = defineCommand({
@@ -35,12 +27,17 @@ export const routeCommand = defineCommand({
     const rows = await readRouteRows(args.input);
     const model = await loadFromOptions(args);
     try {
-      if (model.expertNames.length === 0) throw new Error(`${model.id} has no experts; there is no routing to show.`);
-      const routed = await routeRows(model, rows, args.json === true);
-      if (!args.json) console.log(renderTable(model.expertNames, routed));
+      const names = model.expertNames;
+      const progress = progressLine(rows.length);
+      const routed = await routeTexts(model, rows, ({ id }, shares, done) => {
+        progress(done);
+        if (!args.json) return;
+        console.log(JSON.stringify({ id, usage: Object.fromEntries(names.map((name, e) => [name, shares[e]])) }));
+      });
+      if (!args.json) console.log(renderTable(names, routed));
       if (args.output === undefined) return;
-      const passages = await readPassages(model, rows.slice(0, shown));
-      const written = await writeReport(args.output, model, basename(args.input), routed, passages);
+      const report = { folder: args.output, source: basename(args.input), shown: rows.slice(0, shown) };
+      const written = await writeRoutingReport(model, routed, report);
       if (args.json) console.error(written);
       else console.log(written);
     } finally {
@@ -48,22 +45,6 @@ export const routeCommand = defineCommand({
     }
   },
 });
-
-async function routeRows(model: LanguageModel, rows: readonly RouteRow[], json: boolean): Promise<RoutedRow[]> {
-  const names = model.expertNames;
-  const { numExpertsPerTok } = model.decoder.config.mixture!;
-  const progress = progressLine(rows.length);
-  const routed: RoutedRow[] = [];
-  for (const [i, { id, text, domain }] of rows.entries()) {
-    const row = sumRow(await model.trace(text), domain, names.length, numExpertsPerTok);
-    routed.push(row);
-    progress(i + 1);
-    if (!json) continue;
-    const shares = sharesOf([row]);
-    console.log(JSON.stringify({ id, usage: Object.fromEntries(names.map((name, e) => [name, shares[e]])) }));
-  }
-  return routed;
-}
 
 /** Mean shares of every domain, the largest first in each. */
 function renderTable(names: readonly string[], rows: readonly RoutedRow[]): string {
@@ -76,52 +57,6 @@ function renderTable(names: readonly string[], rows: readonly RoutedRow[]): stri
     return `${domain.padEnd(24)} ${String(members.length).padStart(6)} rows  ${shares.join('  ')}`;
   });
   return lines.join('\n');
-}
-
-async function readPassages(model: LanguageModel, rows: readonly RouteRow[]): Promise<RoutedPassage[]> {
-  const { numExpertsPerTok } = model.decoder.config.mixture!;
-  const texts =
-    rows.length > 0
-      ? rows.map(({ id, text }) => ({ title: `row ${id}`, text }))
-      : evaluationQuestions
-          .slice(0, SHOWN_QUESTIONS)
-          .map((text, i) => ({ title: `question ${i + 1}, invented by this project`, text }));
-  const passages: RoutedPassage[] = [];
-  for (const { title, text } of texts)
-    passages.push(toPassage(title, model.tokenTexts(text), await model.trace(text), numExpertsPerTok));
-  return passages;
-}
-
-/** Writes `routing.html`. @returns its path. */
-export async function writeReport(
-  folder: string,
-  model: LanguageModel,
-  source: string,
-  rows: readonly RoutedRow[],
-  passages: readonly RoutedPassage[],
-): Promise<string> {
-  const summary = summariseRows(rows);
-  const html = renderRoutingReport({
-    title: `Routing of ${model.id}`,
-    facts: {
-      input: source,
-      rows: rows.length,
-      tokens: summary.domains.reduce((sum, { tokens }) => sum + tokens, 0),
-      model: model.id,
-      revision: model.revision,
-      layers: summary.layers.length,
-      experts: model.expertNames.length,
-      backend: tf.getBackend(),
-    },
-    experts: model.expertNames,
-    numExpertsPerTok: model.decoder.config.mixture!.numExpertsPerTok,
-    ...summary,
-    passages,
-  });
-  await mkdir(folder, { recursive: true });
-  const path = join(folder, 'routing.html');
-  await writeFileAtomic(path, html);
-  return path;
 }
 
 /** One line on standard error that moves on a terminal, and a tenth of the rows apart elsewhere. */

@@ -1,6 +1,6 @@
 import type { LayerRouting, RoutedPassage, RoutingReport } from '@therapeutic-moe/eval';
 import { usageStatistics } from '@therapeutic-moe/router';
-import type { RoutedLayer, RoutedText } from '../routed-text.js';
+import type { RoutedLayer, RoutedText } from './routed-text.js';
 
 /** What the report keeps of one routed row: sums per layer, nothing of its text. */
 export interface RoutedRow {
