@@ -7,6 +7,9 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** Shorter pieces of a document are headings and links. */
 const SHORTEST_PARAGRAPH = 60;
 
+/** Tables, code and markup. */
+const NOT_PROSE = /^[|`<{$]|\n```|\n\|/;
+
 /**
  * Texts to learn from: the rows of a JSONL file, or the paragraphs of this repository's documentation with the folder
  * they come from as their domain.
@@ -52,6 +55,6 @@ function paragraphsOf(path) {
   return readFileSync(path, 'utf8')
     .split(/\n{2,}/)
     .map((text) => text.trim())
-    .filter((text) => text.length >= SHORTEST_PARAGRAPH)
+    .filter((text) => text.length >= SHORTEST_PARAGRAPH && !NOT_PROSE.test(text))
     .map((text) => ({ text, domain }));
 }

@@ -19,7 +19,12 @@ export { type RouterConfig, resolveRouterConfig } from './router-config.js';
 export { type RouterLosses, type RouterLossWeights, routerLosses, sumOverLayers } from './router-losses.js';
 export type { RoutePass, Router, Routing, SequenceCache } from './routing.js';
 export { type LayerChoices, type RoutingReplay, recordRouting, replayTensor } from './routing-replay.js';
-export { resolveSupervisorConfig, type SupervisorConfig, type SupervisorLayers, SupervisorRouter } from './supervisor-router.js';
+export {
+  resolveSupervisorConfig,
+  type SupervisorConfig,
+  type SupervisorLayers,
+  SupervisorRouter,
+} from './supervisor-router.js';
 export { oneHotFloat, takeChosen, topKIndices } from './top-k.js';
 export { TopKRouter } from './top-k-router.js';
 export type { TwoLevelGates } from './two-level-gates.js';

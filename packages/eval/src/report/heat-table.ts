@@ -32,5 +32,5 @@ export function renderHeatTable({ caption, rowLabel, rows, columns, values }: He
     });
     return `<tr><th scope="row">${escapeHtml(row.name)}<span class="hint">${escapeHtml(row.hint)}</span></th>${cells.join('')}</tr>`;
   });
-  return `<figure><figcaption>${escapeHtml(caption)}</figcaption><div class="scroll"><table class="heat${narrow ? ' narrow' : ''}"><thead><tr><th scope="col" class="hint">${escapeHtml(rowLabel)}</th>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div></figure>`;
+  return `<figure><figcaption>${escapeHtml(caption)}</figcaption><div class="scroll"><table class="heat${narrow ? ' narrow' : ''}"><thead><tr><th scope="col"><span class="hint">${escapeHtml(rowLabel)}</span></th>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div></figure>`;
 }

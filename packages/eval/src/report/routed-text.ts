@@ -71,9 +71,9 @@ export function expertColours(count: number): string {
 export const routedTextStyle = `
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .heat td{font-variant-numeric:tabular-nums}
-.heat.narrow{table-layout:fixed}.heat.narrow td,.heat.narrow thead th{padding:8px 0;text-align:center;font-size:11px}.heat.narrow th[scope=row],.heat.narrow thead th:first-child{width:130px;text-align:left;padding:6px 8px}
+.heat.narrow td,.heat.narrow thead th{padding:8px 0;text-align:center;font-size:11px}.heat.narrow th[scope=row],.heat.narrow thead th:first-child{width:130px;text-align:left;padding:6px 8px}
 .heat td{position:relative}
-.strip .heat.narrow td,.strip .heat.narrow th[scope=row]{padding:3px 8px;border-width:1px 0;height:20px}.strip .heat.narrow thead th:not(:first-child){font-size:0;padding:0}
+.strip .heat.narrow td,.strip .heat.narrow th[scope=row]{padding:1px 8px;border-width:1px 0;white-space:nowrap}.strip .heat.narrow thead th:not(:first-child){font-size:0;padding:0}.strip .heat th .hint:empty{display:none}
 .entropies{min-width:720px}.entropies thead th{vertical-align:bottom}.entropies thead .hint{display:block}.entropies td{padding-right:12px}.values.entropies th .hint{margin-left:0}
 .layers{border:0;margin:0 0 10px;padding:0;display:flex;flex-wrap:wrap;gap:4px 16px}.layers label{display:inline-flex;gap:6px;align-items:center;cursor:pointer}.layers input{accent-color:var(--accent)}
 .experts{display:flex;flex-wrap:wrap;gap:4px 16px;margin:0 0 6px;font-size:13px}.experts span{display:inline-flex;align-items:center;gap:6px}.experts span::before{content:"";width:12px;height:12px;border-radius:3px;background:var(--shown)}
