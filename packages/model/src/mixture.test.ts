@@ -50,7 +50,7 @@ function spoil(model: CausalLm, path: string, value: number): void {
 }
 
 describeOnBackends('a model with', (backend) => {
-  const slow = backend === 'webgpu'; // SwiftShader: one of each mechanism that differs there
+  const slow = backend === 'webgpu'; // SwiftShader compiles for seconds: there decoding in pieces, and one gate that is no number
 
   for (const [name, mixture] of Object.entries(mixtures)) {
     it(`${name}: decoding token by token or in pieces gives what one pass gives`, async () => {
@@ -98,7 +98,7 @@ describeOnBackends('a model with', (backend) => {
       await rm(directory, { recursive: true });
     });
 
-    it(`${name}: is blind to padding, learns in every variable and leaks nothing`, async () => {
+    it.skipIf(slow)(`${name}: is blind to padding, learns in every variable and leaks nothing`, async () => {
       const { capacity: _, ...unlimited } = mixture; // places are counted over all tokens of a batch
       const model = modelOf(unlimited);
       const target = trainable(model, { klBalance: 0.1, zLoss: 0.01, domainSupervision: 0.1, sequenceBalance: 0.1 });
@@ -119,40 +119,44 @@ describeOnBackends('a model with', (backend) => {
         await expectClose(padded.gradients.get(path)!, gradient, LOGIT);
         expect(Math.max(...gradient.map(Math.abs)), path).toBeGreaterThan(0);
       }
-      if (!slow) await expectNoLeak(() => stepOf(1, 7));
+      await expectNoLeak(() => stepOf(1, 7));
       model.dispose();
     });
 
-    it(`${name}: an error and a gate that is no number name the layer, and take nothing in`, async () => {
-      const model = modelOf(mixture);
-      const target = trainable(model, { klBalance: 0.1, zLoss: 0, domainSupervision: 0 });
-      const session = model.createSession();
-      await session.append(ids.slice(0, 3));
-      const gate = [...model.parameters().keys()].find(
-        (path) => path.startsWith('model.layers.1.') && /gate\.(weight|\w*gate\.weight|down_proj\.weight)$/.test(path),
-      )!;
-      const before = [...(await model.parameters().get(gate)!.data())];
-      spoil(model, gate, Number.NaN);
-      await expect(session.append([5])).rejects.toThrow(/^model\.layers\.1: /);
-      expect(session.length).toBe(3);
-      const told = await lossMetrics(target).then(
-        (metrics) => () => target.checkMetrics(metrics),
-        (error: Error) => () => {
-          throw error;
-        },
-      );
-      expect(told).toThrow(/^model\.layers\.1: /);
-      const variable = model.parameters().get(gate)!;
-      tf.tidy(() => variable.assign(tf.tensor(before, variable.shape)));
-      const whole = await logitsOf(model, ids.slice(0, 4));
-      const { logits } = await session.append(ids.slice(3, 4));
-      await expectClose(logits, whole.slice(3 * 13), LOGIT);
-      session.dispose();
-      model.dispose();
-    });
+    it.skipIf(slow && name !== 'hierarchy, specialised experts, capacity')(
+      `${name}: an error and a gate that is no number name the layer, and take nothing in`,
+      async () => {
+        const model = modelOf(mixture);
+        const target = trainable(model, { klBalance: 0.1, zLoss: 0, domainSupervision: 0 });
+        const session = model.createSession();
+        await session.append(ids.slice(0, 3));
+        const gate = [...model.parameters().keys()].find(
+          (path) =>
+            path.startsWith('model.layers.1.') && /gate\.(weight|\w*gate\.weight|down_proj\.weight)$/.test(path),
+        )!;
+        const before = [...(await model.parameters().get(gate)!.data())];
+        spoil(model, gate, Number.NaN);
+        await expect(session.append([5])).rejects.toThrow(/^model\.layers\.1: /);
+        expect(session.length).toBe(3);
+        const told = await lossMetrics(target).then(
+          (metrics) => () => target.checkMetrics(metrics),
+          (error: Error) => () => {
+            throw error;
+          },
+        );
+        expect(told).toThrow(/^model\.layers\.1: /);
+        const variable = model.parameters().get(gate)!;
+        tf.tidy(() => variable.assign(tf.tensor(before, variable.shape)));
+        const whole = await logitsOf(model, ids.slice(0, 4));
+        const { logits } = await session.append(ids.slice(3, 4));
+        await expectClose(logits, whole.slice(3 * 13), LOGIT);
+        session.dispose();
+        model.dispose();
+      },
+    );
   }
 
-  it('limited capacity drops in training alone, and tells how much', async () => {
+  it.skipIf(slow)('limited capacity drops in training alone, and tells how much', async () => {
     const model = modelOf(mixtures['hierarchy, specialised experts, capacity']!);
     const ids = tf.tensor2d(batchOf().ids, [2, 5], 'int32');
     const { overflows } = model.forward(ids);
@@ -167,7 +171,7 @@ describeOnBackends('a model with', (backend) => {
     model.dispose();
   });
 
-  it('recorded choices can be repeated, whatever the weights say now', async () => {
+  it.skipIf(slow)('recorded choices can be repeated, whatever the weights say now', async () => {
     const model = modelOf(mixtures['top-k of SwiGLU experts']!);
     const other = modelOf(mixtures['top-k of SwiGLU experts']!, 2);
     const input = tf.tensor2d([ids], [1, ids.length], 'int32');

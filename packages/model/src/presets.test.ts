@@ -31,7 +31,8 @@ describe('presets', () => {
 });
 
 describeOnBackends('a preset', (backend) => {
-  it.each(names.filter((name) => backend !== 'webgpu' || name !== 'constellation'))(
+  // SwiftShader compiles a training step for a minute; mixture.test.ts decodes every kind of mixture there.
+  it.skipIf(backend === 'webgpu').each(names)(
     '%s learns, decodes as one pass computes, and has as many numbers as counted',
     async (name) => {
       const model = CausalLm.create(presets[name](narrow), 3);
@@ -50,7 +51,7 @@ describeOnBackends('a preset', (backend) => {
       };
       const optimizer = tf.train.adam(0.01);
       const losses: number[] = [];
-      for (let step = 0; step < (backend === 'webgpu' ? 3 : 12); step++) {
+      for (let step = 0; step < 12; step++) {
         const cost = optimizer.minimize(() => target.loss(batch, { tokensInStep: 22, seed: step }).total, true, [
           ...target.parameters().values(),
         ])!;

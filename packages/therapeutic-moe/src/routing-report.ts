@@ -5,7 +5,7 @@ import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
 import { type RoutedPassage, renderRoutingReport } from '@therapeutic-moe/eval';
 import { evaluationQuestions } from './commands/eval-questions.js';
 import type { LanguageModel } from './language-model.js';
-import { type RoutedRow, sharesOf, summariseRows, sumRow, toPassage } from './routed-rows.js';
+import { describeTexts, type RoutedTexts, RoutedTextsRecorder, toPassage } from './routed-texts.js';
 
 /** One text to route. */
 export interface RouteRow {
@@ -22,21 +22,17 @@ const SHOWN_QUESTIONS = 3;
  * Routes texts one after the other.
  *
  * @param onRow is told each row's shares by expert, which sum to 1, as soon as they are known.
- * @returns sums of each row, without its text.
+ * @returns usage of all of them, without their text.
  */
 export async function routeTexts(
   model: LanguageModel,
   rows: readonly RouteRow[],
   onRow: (row: RouteRow, shares: readonly number[], done: number) => void = () => undefined,
-): Promise<RoutedRow[]> {
+): Promise<RoutedTexts> {
   const { numExperts, numExpertsPerTok } = mixtureOf(model);
-  const routed: RoutedRow[] = [];
-  for (const row of rows) {
-    const sums = sumRow(await model.trace(row.text), row.domain, numExperts, numExpertsPerTok);
-    routed.push(sums);
-    onRow(row, sharesOf([sums]), routed.length);
-  }
-  return routed;
+  const recorder = new RoutedTextsRecorder(numExperts, numExpertsPerTok);
+  for (const [i, row] of rows.entries()) onRow(row, recorder.add(await model.trace(row.text), row.domain), i + 1);
+  return recorder.result();
 }
 
 /**
@@ -47,16 +43,16 @@ export async function routeTexts(
  */
 export async function writeRoutingReport(
   model: LanguageModel,
-  routed: readonly RoutedRow[],
+  routed: RoutedTexts,
   { folder, source, shown = [] }: { folder: string; source: string; shown?: readonly RouteRow[] },
 ): Promise<string> {
   const { numExperts, numExpertsPerTok } = mixtureOf(model);
-  const summary = summariseRows(routed);
+  const summary = describeTexts(routed);
   const html = renderRoutingReport({
     title: `Routing of ${model.id}`,
     facts: {
       input: source,
-      rows: routed.length,
+      rows: routed.rows.length,
       tokens: summary.domains.reduce((sum, { tokens }) => sum + tokens, 0),
       model: model.id,
       revision: model.revision,

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { defineCommand } from 'citty';
-import { type RoutedRow, sharesOf } from '../routed-rows.js';
+import { meanLoad, type RoutedTexts } from '../routed-texts.js';
 import { routeTexts, writeRoutingReport } from '../routing-report.js';
 import { loadFromOptions, modelOptions } from './model-options.js';
 import { readNumber } from './numbers.js';
@@ -46,15 +46,15 @@ export const routeCommand = defineCommand({
   },
 });
 
-/** Mean shares of every domain, the largest first in each. */
-function renderTable(names: readonly string[], rows: readonly RoutedRow[]): string {
-  const lines = [...Map.groupBy(rows, ({ domain }) => domain)].map(([domain, members]) => {
-    const shares = sharesOf(members)
+/** Mean shares of every domain, the largest first, eight at most. */
+function renderTable(names: readonly string[], { domains }: RoutedTexts): string {
+  const lines = domains.map(({ name: domain, rows, layers }) => {
+    const shares = meanLoad(layers)
       .map((share, e) => ({ name: names[e]!, share }))
       .sort((a, b) => b.share - a.share)
       .slice(0, 8)
       .map(({ name, share }) => `${name} ${(100 * share).toFixed(1)} %`);
-    return `${domain.padEnd(24)} ${String(members.length).padStart(6)} rows  ${shares.join('  ')}`;
+    return `${domain.padEnd(24)} ${String(rows).padStart(6)} rows  ${shares.join('  ')}`;
   });
   return lines.join('\n');
 }
