@@ -25,6 +25,11 @@ def device_for(backend):
     return torch.device("cuda")
 
 
+def precision_of(given):
+    """Whether bfloat16 is asked for, as a context for the forward pass: torch's autocast, which leaves weights float32."""
+    return torch.autocast(device_for(given["backend"]).type, torch.bfloat16, enabled=given["precision"] == "bfloat16")
+
+
 def finish(device):
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -44,18 +49,18 @@ def measure(work, device, repeats, warm_up, at_least_ms=0.0):
     return times
 
 
-def fastest(device, times_with, variants=(None,)):
+def fastest(device, times_with, variants=(None,), precision="float32"):
     """The peer at its best: all variants, each on all cores and on one, which wins for small work and on a busy machine."""
     timings = []
     for threads in sorted({1, os.cpu_count() or 1}) if device.type == "cpu" else [1]:
         torch.set_num_threads(threads)
-        timings += [timing(times_with(variant), device, variant) for variant in variants]
+        timings += [timing(times_with(variant), device, variant, precision) for variant in variants]
     return min(timings, key=lambda one: one["medianMs"])
 
 
-def timing(times, device, variant):
+def timing(times, device, variant, precision):
     where = f"threads: {torch.get_num_threads()}" if device.type == "cpu" else torch.cuda.get_device_name()
-    notes = [torch.__version__, "float32", where, variant]
+    notes = [torch.__version__, precision, where, variant]
     return {
         "medianMs": statistics.median(times),
         "minMs": min(times),

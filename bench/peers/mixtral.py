@@ -2,6 +2,7 @@
 
 import torch
 from transformers import MixtralConfig, MixtralForCausalLM
+from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
 EXPERT_FORMS = ("eager", "grouped_mm")
 
@@ -27,3 +28,18 @@ def make_model(sizes, positions, experts, device):
     config._attn_implementation = "sdpa"
     config._experts_implementation = experts
     return MixtralForCausalLM(config).to(device=device, dtype=torch.float32)
+
+
+def make_block(sizes, experts, device):
+    """One layer's router and experts, with weights as `MixtralForCausalLM` draws them."""
+    config = MixtralConfig(
+        hidden_size=sizes["hiddenSize"],
+        intermediate_size=sizes["intermediateSize"],
+        num_local_experts=sizes["numExperts"],
+        num_experts_per_tok=sizes["numExpertsPerTok"],
+    )
+    config._experts_implementation = experts
+    block = MixtralSparseMoeBlock(config)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=config.initializer_range)
+    return block.to(device=device, dtype=torch.float32)

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from harness import answer, device_for, fastest, measure, settings
+from harness import answer, device_for, fastest, measure, precision_of, settings
 from mixtral import EXPERT_FORMS, make_model
 
 
@@ -19,8 +19,9 @@ def main():
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
         def step():
-            logits = model(input_ids=ids, use_cache=False).logits
-            loss = F.cross_entropy(logits.view(-1, vocab), targets)
+            with precision_of(given):
+                logits = model(input_ids=ids, use_cache=False).logits
+                loss = F.cross_entropy(logits.view(-1, vocab), targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -28,7 +29,7 @@ def main():
 
         return measure(step, device, given["repeats"], warm_up=2)
 
-    answer(fastest(device, times_with, EXPERT_FORMS))
+    answer(fastest(device, times_with, EXPERT_FORMS, given["precision"]))
 
 
 main()

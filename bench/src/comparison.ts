@@ -33,6 +33,15 @@ export interface Comparison {
   /** One line for `--list`. */
   readonly about: string;
   cases(lab: Lab): Promise<readonly Case[]>;
+  /** What the cases say together, a line each. */
+  conclude?(measured: readonly Measured[]): readonly string[];
+}
+
+/** How long ours took in one case. */
+export interface Measured {
+  readonly case: string;
+  readonly backend: string;
+  readonly ours: Timing;
 }
 
 /** What comparisons measure with. */

@@ -22,6 +22,7 @@ async function main(options: Options): Promise<void> {
     console.log(
       options.json ? JSON.stringify(makeReport(name, machine, outcomes)) : renderTable(name, machine, outcomes),
     );
+    for (const line of comparison.conclude?.(outcomes) ?? []) console.error(`bench: ${name}: ${line}`);
   }
 }
 

@@ -1,5 +1,6 @@
 import { trainStepNaive } from './naive/train-step.js';
 import { decodeOurs } from './tasks/decode.js';
+import { moeBlockOurs } from './tasks/moe-block.js';
 import { presentBackends } from './tasks/present-backends.js';
 import { runProduct } from './tasks/product.js';
 import { trainStepOurs } from './tasks/train-step.js';
@@ -9,6 +10,7 @@ export const tasks: Readonly<Record<string, (input: never) => Promise<unknown>>>
   'present-backends': presentBackends,
   'train-step': trainStepOurs,
   'train-step-naive': trainStepNaive,
+  'moe-block': moeBlockOurs,
   product: runProduct,
   decode: decodeOurs,
 };

@@ -1,4 +1,5 @@
 import type { Case, Comparison } from './comparison.js';
+import { precisionsOf, suffixOf } from './precision.js';
 
 /** One training step's sizes, under Hugging Face's names. The head is the embedding transposed. */
 export interface TrainStepShape {
@@ -25,7 +26,7 @@ const shape: TrainStepShape = {
   numExpertsPerTok: 2,
 };
 
-/** Forward, backward and AdamW of a small Mixture-of-Experts decoder in float32. */
+/** Forward, backward and AdamW of a small Mixture-of-Experts decoder. */
 export const trainStep: Comparison = {
   name: 'train-step',
   about:
@@ -33,22 +34,24 @@ export const trainStep: Comparison = {
   async cases(lab) {
     const cases: Case[] = [];
     for (const backend of await lab.backends()) {
-      for (const vocabSize of [256, 4096]) {
-        const input = { ...shape, vocabSize };
-        const torch = {
-          name: 'torch',
-          measure: () => lab.python('train_step', { ...input, repeats: lab.repeats, backend }),
-        };
-        const naive = {
-          name: 'tfjs-wasm-naive',
-          measure: () => lab.node('train-step-naive', { ...input, repeats: lab.naiveRepeats }),
-        };
-        cases.push({
-          case: `d256 L4 E4 h512 top-2, batch 8 x 256, vocab ${vocabSize} tied`,
-          backend,
-          ours: () => lab.node('train-step', { ...input, backend, repeats: lab.repeats }),
-          peers: backend === 'wasm' && vocabSize === 256 ? [naive, torch] : [torch],
-        });
+      for (const precision of precisionsOf(backend)) {
+        for (const vocabSize of [256, 4096]) {
+          const input = { ...shape, vocabSize, precision };
+          const torch = {
+            name: 'torch',
+            measure: () => lab.python('train_step', { ...input, repeats: lab.repeats, backend }),
+          };
+          const naive = {
+            name: 'tfjs-wasm-naive',
+            measure: () => lab.node('train-step-naive', { ...input, repeats: lab.naiveRepeats }),
+          };
+          cases.push({
+            case: `d256 L4 E4 h512 top-2, batch 8 x 256, vocab ${vocabSize} tied${suffixOf(precision)}`,
+            backend,
+            ours: () => lab.node('train-step', { ...input, backend, repeats: lab.repeats }),
+            peers: backend === 'wasm' && vocabSize === 256 ? [naive, torch] : [torch],
+          });
+        }
       }
     }
     return cases;

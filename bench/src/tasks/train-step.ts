@@ -3,15 +3,17 @@ import { CausalLm, type ModelConfig, resolveConfig, trainable } from '@therapeut
 import { AdamW, clipScale, computeStepGradients } from '@therapeutic-moe/trainer';
 import type { Timing } from '../comparison.js';
 import { measure } from '../measure.js';
+import type { Precision } from '../precision.js';
 import { randomIds } from '../random-ids.js';
 import type { TrainStepShape } from '../train-step.js';
 import { throughDevice } from './through-device.js';
 
 /** The step as the trainer runs it: gradients with all auxiliary losses, metrics read back, clipping, AdamW. */
 export async function trainStepOurs(
-  input: TrainStepShape & { readonly backend: BackendName; readonly repeats: number },
+  input: TrainStepShape & { readonly precision: Precision; readonly backend: BackendName; readonly repeats: number },
 ): Promise<Timing> {
-  const { kernels } = await useBackend(input.backend);
+  const { precision } = input;
+  const { kernels } = await useBackend(input.backend, { precision });
   const model = CausalLm.create(modelConfig(input), 7);
   const task = trainable(model, { klBalance: 0.01, zLoss: 0.001, domainSupervision: 0 });
   const optimizer = new AdamW(task.parameters());
@@ -25,7 +27,10 @@ export async function trainStepOurs(
     for (const gradient of gradients.values()) gradient.dispose();
     await throughDevice(first);
   };
-  return { ...(await measure(step, { repeats: input.repeats, warmUp: 2 })), detail: `kernels ${kernels}` };
+  return {
+    ...(await measure(step, { repeats: input.repeats, warmUp: 2 })),
+    detail: `kernels ${kernels}, ${precision}`,
+  };
 }
 
 /** The model of a shape, with as many key-value heads as heads. */

@@ -1,3 +1,4 @@
+import type { InstallOptions } from '@therapeutic-moe/kernels';
 import type { WebGpuDeviceReport } from './webgpu-device.js';
 
 /** The TensorFlow.js backends this package can prepare, in order of preference. */
@@ -11,8 +12,8 @@ export interface Logger {
   info(message: string): void;
 }
 
-/** Options of {@link useBackend}. */
-export interface UseBackendOptions {
+/** Options of {@link useBackend}. `precision` is that of `installKernels`: bfloat16 products, on `tensorflow` only. */
+export interface UseBackendOptions extends InstallOptions {
   /** Receives the report's line once the backend is active. */
   logger?: Logger;
   /** Folder or URL prefix of tfjs-backend-wasm's binaries. Browsers need it; Node finds the binaries by itself. */

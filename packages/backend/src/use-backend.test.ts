@@ -23,6 +23,13 @@ describeOnBackends('useBackend', (backend) => {
     expect(lines).toEqual([report.line]);
   });
 
+  it('takes bfloat16 products where there are such, says so, and goes back to float32', async () => {
+    const rounded = useBackend(backend as BackendChoice, { precision: 'bfloat16' });
+    if (backend === 'tensorflow') expect((await rounded).line).toContain(', bfloat16 products)');
+    else await expect(rounded).rejects.toThrow(`precision 'bfloat16' needs the backend 'tensorflow', got '${backend}'`);
+    expect((await useBackend(backend as BackendChoice)).line).not.toContain('bfloat16');
+  });
+
   it('registers gradients', async () => {
     const x = tf.tensor1d([2, 3, 5]);
     const slope = tf.tidy(() => tf.grad((v) => tf.sum(tf.mul(v, v)))(x));

@@ -20,7 +20,8 @@ const remedies: Record<BackendName, string> = {
  *
  * @param choice a backend by name, or `auto`. Named explicitly, `webgpu` also accepts a software adapter.
  * @returns the report; its `line` has also gone to `options.logger`.
- * @throws Error when a backend named explicitly is not available: with the reason and what to install.
+ * @throws Error when a backend named explicitly is not available: with the reason and what to install. Also when the backend cannot
+ *   compute in `options.precision`.
  */
 export async function useBackend(choice: BackendChoice, options: UseBackendOptions = {}): Promise<BackendReport> {
   if (choice !== 'auto' && !order.includes(choice)) {
@@ -34,9 +35,10 @@ export async function useBackend(choice: BackendChoice, options: UseBackendOptio
       refused.push(`${name}: ${outcome.missing}`);
       continue;
     }
-    const { kernels } = await installKernels(name);
+    const { precision = 'float32' } = options;
+    const { kernels } = await installKernels(name, { precision });
     const reason = [explicit ? 'asked for' : '', ...refused.map((words) => `no ${words}`)].filter(Boolean).join('; ');
-    const line = `backend: ${name} (${outcome.active}; kernels: ${kernels})${reason ? `; ${reason}` : ''}`;
+    const line = `backend: ${name} (${outcome.active}; kernels: ${kernels}${precision === 'float32' ? '' : `, ${precision} products`})${reason ? `; ${reason}` : ''}`;
     options.logger?.info(line);
     return { name, reason: reason || 'first in order', line, kernels, device: outcome.device };
   }

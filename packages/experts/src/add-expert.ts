@@ -39,11 +39,13 @@ export function addExpert(pool: ExpertPool, { from, noise }: AddOptions): PoolCh
   const append = (stacked: tf.Tensor, change: (copy: tf.Tensor) => tf.Tensor = tf.clone) =>
     tf.tidy(() => tf.concat([stacked, change(takeExperts(stacked, [from]))], 0));
   const perturb = noise && noiseAdder(noise);
+  const close = [...new Array<number>(experts).fill(0), -CLOSED];
   return rebuildPool('addExpert', pool, {
     ofExperts: (stacked) => append(stacked, perturb),
     ofGate: (columns) => append(columns),
     origins: [...Array.from({ length: experts }, (_, expert) => [expert]), [from]],
-    lift: [...new Array<number>(experts).fill(0), -CLOSED],
+    lift: close,
+    liftKept: close, // else a balancing bias could choose an expert of probability 0 in place of another
   });
 }
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { TopKRouter } from '@therapeutic-moe/router';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   applyPool,
   createExperts,
@@ -70,21 +70,52 @@ describeOnBackends('an operation on a pool', () => {
     });
   }
 
-  it('refuses a gate with an adapter, and a router that keeps more than its gate', () => {
+  it('refuses a gate with an adapter, and a router that keeps what no expert owns', () => {
     const pool = createPool(3, 2);
     const { gate, config } = pool.router;
     const adapted = { inputSize: HIDDEN, outputSize: 3, apply: gate.apply, parameters: gate.parameters, dispose() {} };
-    const wrapped = new TopKRouter(adapted, config);
-    expect(() => pruneExperts({ ...pool, router: wrapped }, [1, 1, 1], { keep: 2 })).toThrow(
+    expect(() => pruneExperts({ ...pool, router: new TopKRouter(adapted, config) }, [1, 1, 1], { keep: 2 })).toThrow(
       "pruneExperts: the router's gate must be a plain Linear; merge and detach its adapter first.",
     );
-    const biased = Object.assign(new TopKRouter(gate, config), {
-      buffers: () => new Map([['balance_bias', gate.parameters().get('weight')!]]),
-    });
-    expect(() => pruneExperts({ ...pool, router: biased }, [1, 1, 1], { keep: 2 })).toThrow(
-      'pruneExperts: the router keeps balance_bias beside its gate',
+    const strange = Object.assign(new TopKRouter(gate, config), { buffers: () => gate.parameters() });
+    expect(() => pruneExperts({ ...pool, router: strange }, [1, 1, 1], { keep: 2 })).toThrow(
+      "pruneExperts: the router's weight [5,3] is not one number per expert; it cannot be carried along.",
     );
     disposePools(pool);
+  });
+
+  it('carries along what the router keeps per expert, and closes it with an added expert', async () => {
+    const kept = new Map<TopKRouter, tf.Variable>();
+    const spy = vi.spyOn(TopKRouter.prototype, 'buffers').mockImplementation(function (this: TopKRouter) {
+      if (!kept.has(this))
+        kept.set(
+          this,
+          tf.tidy(() => tf.variable(tf.zeros([this.numExperts]))),
+        );
+      return new Map([['balance_bias', kept.get(this)!]]);
+    });
+    const pool = createPool(5, 2);
+    tf.tidy(() =>
+      pool.router
+        .buffers()
+        .get('balance_bias')!
+        .assign(tf.tensor1d([1, 2, 3, 4, 5])),
+    );
+    const pruned = pruneExperts(pool, LOAD, { keep: 3 }).pool;
+    const merged = mergeExperts(pool, 4, 1, [5, 1, 5, 5, 3]).pool;
+    const grown = addExpert(pool, { from: 1 }).pool;
+    const opened = openExpert(grown, { expert: 5, from: 1, share: 0.5 }).pool;
+    for (const [{ router }, expected] of [
+      [pruned, [1, 3, 5]],
+      [merged, [1, 4.25, 3, 4]],
+      [grown, [1, 2, 3, 4, 5, 2 - 1e4]],
+      [opened, [1, 2, 3, 4, 5, 2]],
+    ] as const) {
+      await expectClose(router.buffers().get('balance_bias')!, expected, 0);
+    }
+    spy.mockRestore();
+    tf.dispose([...kept.values()]);
+    disposePools(pool, pruned, merged, grown, opened);
   });
 });
 

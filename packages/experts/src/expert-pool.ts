@@ -32,12 +32,17 @@ export function takeExperts(stacked: tf.Tensor, chosen: readonly number[]): tf.T
 interface PoolPlan {
   /** Maps each stack of the experts `[experts, ...]`. */
   readonly ofExperts: (stacked: tf.Tensor) => tf.Tensor;
-  /** Maps the gate, `[experts, hidden + 1]` with the bias last, so that a column can go the way of its expert. */
+  /**
+   * Maps the gate, `[experts, hidden + 1]` with the bias last, so that a column can go the way of its expert; and what
+   * the router keeps beside it, `[experts]`.
+   */
   readonly ofGate: (columns: tf.Tensor) => tf.Tensor;
   /** One entry per new expert. */
   readonly origins: readonly (readonly number[])[];
   /** Added to the new gate biases `[experts]`; a gate without bias gets one only for this. */
   readonly lift?: readonly number[];
+  /** Added to what the router keeps beside its gate `[experts]`. */
+  readonly liftKept?: readonly number[];
 }
 
 /** A new pool by plan. @throws when fewer experts would remain than a token visits. */
@@ -51,9 +56,9 @@ export function rebuildPool(where: string, { router, experts }: ExpertPool, plan
     );
   }
   const config = resolveRouterConfig({ ...router.config, numExperts });
-  const gate = rebuildGate(plainGate(where, router), plan.ofGate, plan.lift);
-  const pool = { router: new TopKRouter(gate, config), experts: experts.rebuild(plan.ofExperts) };
-  return { pool, origins: plan.origins };
+  const successor = new TopKRouter(rebuildGate(plainGate(where, router), plan.ofGate, plan.lift), config);
+  carryBuffers(router, successor, plan);
+  return { pool: { router: successor, experts: experts.rebuild(plan.ofExperts) }, origins: plan.origins };
 }
 
 /** @throws when router and experts differ in size, or the gate cannot be cut. */
@@ -100,11 +105,12 @@ function plainGate(where: string, router: TopKRouter): Linear {
   if (!(gate instanceof Linear)) {
     throw new Error(`${where}: the router's gate must be a plain Linear; merge and detach its adapter first.`);
   }
-  if (router.buffers().size > 0) {
-    throw new Error(
-      `${where}: the router keeps ${[...router.buffers().keys()].join(', ')} beside its gate, which would be lost; ` +
-        'make the router anew without it and let it be measured again.',
-    );
+  for (const [name, { shape }] of router.buffers()) {
+    if (shape.length !== 1 || shape[0] !== router.numExperts) {
+      throw new Error(
+        `${where}: the router's ${name} [${shape}] is not one number per expert; it cannot be carried along.`,
+      );
+    }
   }
   return gate;
 }
@@ -121,4 +127,15 @@ function rebuildGate(gate: Linear, change: (stacked: tf.Tensor) => tf.Tensor, li
   if (gate.bias || lift) return new Linear(weight, bias);
   bias.dispose();
   return new Linear(weight);
+}
+
+/** What a router keeps beside its gate, such as a balancing bias, goes the way of its expert too. */
+function carryBuffers(from: TopKRouter, to: TopKRouter, { ofGate, origins, liftKept }: PoolPlan): void {
+  const successors = to.buffers();
+  for (const [name, kept] of from.buffers()) {
+    tf.tidy(() => {
+      const lift = tf.tensor1d([...(liftKept ?? origins.map(() => 0))]);
+      successors.get(name)!.assign(tf.add(ofGate(kept), lift));
+    });
+  }
 }

@@ -14,7 +14,7 @@ export {
 export { type AttentionOptions, flashAttention, flashAttentionReference } from './flash-attention.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
-export { type InstalledKernels, installKernels } from './install-kernels.js';
+export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { rotate, rotateReference } from './rotate.js';

@@ -88,12 +88,12 @@ export function combineRowsReference(rows: tf.Tensor2D, weights: tf.Tensor2D, pl
 }
 
 function combine(rows: tf.Tensor2D, weights: tf.Tensor2D, rowOfChoice: tf.Tensor2D, complete: boolean): tf.Tensor2D {
-  if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, weights, rowOfChoice });
+  if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, weights, rowOfChoice }, { complete });
   return tf.tidy(() => tf.sum(tf.mul(takeRows(rows, rowOfChoice, complete), tf.expandDims(weights, -1)), 1));
 }
 
 function sumChoices(rows: tf.Tensor2D, rowOfChoice: tf.Tensor2D, complete: boolean): tf.Tensor2D {
-  if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, rowOfChoice });
+  if (hasFusedKernel('CombineRows')) return runFusedKernel('CombineRows', { rows, rowOfChoice }, { complete });
   return tf.tidy(() => tf.sum(takeRows(rows, rowOfChoice, complete), 1));
 }
 

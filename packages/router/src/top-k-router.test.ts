@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
-import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { expertLoad, type RouterConfig, TopKRouter } from './index.js';
 
@@ -116,6 +116,25 @@ describeOnBackends('TopKRouter', () => {
     await expectClose(await weightsWith(scaled), [(2.5 * 12) / 22, (2.5 * 10) / 22], 1e-6);
     one.dispose();
     gate.dispose();
+  });
+
+  it('has weights whose gradients equal central differences in every scoring, 0 where padded', async () => {
+    const [hidden, mask] = [tf.randomNormal<tf.Rank.R2>([3, HIDDEN], 0, 1, 'float32', 7), tf.tensor1d([1, 0, 1])];
+    for (const settings of [
+      { normTopkProb: false },
+      { scoring: 'sigmoid', normTopkProb: false, routedScalingFactor: 2.5 },
+      { scoring: 'sigmoid', groups: { numGroups: 7, topGroups: 5, score: 'max' }, balanceBias: true },
+    ] as const) {
+      const router = createRouter(settings);
+      const replay = tf.tidy(() => tf.clone(router.route(hidden).indices));
+      await expectGradient((x) => router.route(x as tf.Tensor2D, { replay, mask }).weights, [hidden]);
+      const free = tf.tidy(() => tf.grad((x) => router.route(x as tf.Tensor2D, { mask }).weights)(hidden));
+      const forced = tf.tidy(() => tf.grad((x) => router.route(x as tf.Tensor2D, { replay, mask }).weights)(hidden));
+      await expectClose(free, forced, 1e-6);
+      tf.dispose([replay, free, forced]);
+      router.dispose();
+    }
+    tf.dispose([hidden, mask]);
   });
 
   it('keeps renormalised weights finite where all chosen probabilities are 0 in float32', async () => {

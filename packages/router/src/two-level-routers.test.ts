@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
+import { softmax } from '../test/reference-route.js';
 import {
   type HierarchicalConfig,
   HierarchicalRouter,
@@ -28,12 +29,6 @@ const twoStage: TwoStageConfig = {
   normTopkProb: false,
 };
 const hierarchical: HierarchicalConfig = { numExperts: 15, numGroups: 5, numExpertsPerTok: 4, normTopkProb: false };
-
-function softmax(values: readonly number[]): number[] {
-  const powers = values.map(Math.exp);
-  const total = powers.reduce((sum, power) => sum + power);
-  return powers.map((power) => power / total);
-}
 
 const best = (values: readonly number[], n: number) =>
   values

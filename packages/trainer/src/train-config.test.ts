@@ -30,7 +30,7 @@ describe('resolveTrainConfig', () => {
       { training: { ...base.training, warmUpSteps: 3 } },
       'config: unknown key training.warmUpSteps; did you mean warmupSteps?',
     ],
-    [{ xyzzy_and_more: 3 }, 'config: unknown key xyzzy_and_more; known are seed, backend, output'],
+    [{ xyzzy_and_more: 3 }, 'config: unknown key xyzzy_and_more; known are seed, backend, precision, output'],
     [
       { training: { ...base.training, warmupSteps: 100 } },
       'training.warmupSteps is 100 but training.steps is 100; the peak learning rate would never be reached.',

@@ -104,6 +104,8 @@ const root = section({
   /** At most 2^32 - 1: generators mix 32 bits of it, so that two larger seeds could give one run. */
   seed: optional(whole(0, 2 ** 32 - 1), 0),
   backend: optional(oneOf(...backends), 'auto' as const),
+  /** What large products compute with; `bfloat16` needs the backend `tensorflow`. Weights stay float32. */
+  precision: optional(oneOf('float32', 'bfloat16'), 'float32' as const),
   /** Folder of the run: log, checkpoints and the trained model. */
   output: text,
   model,
@@ -184,6 +186,7 @@ const freeToChange = new Set([
  */
 export function resumeSettings({
   seed,
+  precision,
   model: start,
   lora: adapter,
   tokenizer,
@@ -197,7 +200,14 @@ export function resumeSettings({
       .filter(([key]) => !freeToChange.has(key))
       .map(([key, value]) => [`${name}.${key}`, value]),
   );
-  return { seed, model: start, ...(adapter ? { lora: adapter } : {}), tokenizer, ...Object.fromEntries(deciding) };
+  return {
+    seed,
+    ...(precision === 'float32' ? {} : { precision }),
+    model: start,
+    ...(adapter ? { lora: adapter } : {}),
+    tokenizer,
+    ...Object.fromEntries(deciding),
+  };
 }
 
 /** What is allowed but cannot work as meant, in words. */

@@ -3,6 +3,7 @@ import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
 import { Recorder } from './recorder.js';
 import { installRows } from './rows.js';
+import { installSums } from './sums.js';
 
 /** Compute shaders of our own beside tfjs's, recorded into the same pass: nothing waits and nothing is read back. */
 export function installWebGpuKernels(backend: tf.KernelBackend): void {
@@ -10,4 +11,5 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installProducts(recorder);
   installRows(recorder);
   installLayers(recorder);
+  installSums();
 }

@@ -74,7 +74,7 @@ export async function runTrain(
   const modelConfig = await planTrain(config, tokenizer);
   await findResumePoint(config.output, resume);
   const started = await hashStartFiles(config);
-  const { name: backend } = await useBackend(config.backend, { logger });
+  const { name: backend } = await useBackend(config.backend, { logger, precision: config.precision });
   const data = await loadTrainData(config, tokenizer);
   for (const [domain, { rows, tokens }] of Object.entries(data.sizes))
     logger.info(`data: ${domain} ${rows} rows, ${tokens} tokens`);

@@ -1,0 +1,125 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describeOnBackends } from '@therapeutic-moe/test-kit';
+import { afterEach, expect, it } from 'vitest';
+import { adamWUpdate, groupedMatMul, installKernels, matMul } from './index.js';
+
+/**
+ * bfloat16 keeps 8 bits, so rounding moves a number by at most 2^-8 of it: both operands of each summand, and the sum.
+ * What float32 adds and the products of these errors are far below the hundredth part.
+ */
+const BOUND = 3 * 2 ** -8 * 1.01;
+
+const random = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+
+/** The greatest error of a product, as a share of the sum of its summands' magnitudes. */
+async function relativeError(
+  product: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
+  [a, b]: [tf.Tensor, tf.Tensor],
+): Promise<number> {
+  await installKernels('tensorflow', { precision: 'bfloat16' });
+  const rounded = product(a, b);
+  await installKernels('tensorflow');
+  const error = tf.tidy(() => {
+    const magnitude = product(tf.abs(a), tf.abs(b));
+    return tf.max(tf.div(tf.abs(tf.sub(rounded, product(a, b))), magnitude));
+  });
+  const [greatest] = await error.data();
+  tf.dispose([rounded, error]);
+  return greatest!;
+}
+
+describeOnBackends('precision', (backend) => {
+  const here = it.runIf(backend === 'tensorflow');
+  const elsewhere = it.skipIf(backend === 'tensorflow');
+  afterEach(async () => {
+    await installKernels(backend);
+  });
+
+  here('bfloat16 rounds products, in every transposition, within its bound', async () => {
+    for (const [ta, tb] of [
+      [false, false],
+      [false, true],
+      [true, false],
+    ] as const) {
+      const [a, b] = [random(ta ? [139, 131] : [131, 139], 2), random(tb ? [149, 139] : [139, 149], 3)];
+      const error = await relativeError((a, b) => matMul(a, b, ta, tb), [a, b]);
+      expect(error).toBeGreaterThan(0);
+      expect(error).toBeLessThan(BOUND);
+      tf.dispose([a, b]);
+    }
+  });
+
+  here('bfloat16 rounds grouped products and their gradients within its bound', async () => {
+    const offsets = [0, 3, 151];
+    const [x, weights, dy] = [random([151, 131], 2), random([2, 131, 137], 3), random([151, 137], 5)];
+    const grouped = (x: tf.Tensor, w: tf.Tensor) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets);
+    const errors = [
+      await relativeError(grouped, [x, weights]),
+      await relativeError((dy, w) => tf.grad((x) => grouped(x, w))(x, dy), [dy, weights]),
+      await relativeError((dy, x) => tf.grad((w) => grouped(x, w))(weights, dy), [dy, x]),
+    ];
+    for (const error of errors) {
+      expect(error).toBeGreaterThan(0);
+      expect(error).toBeLessThan(BOUND);
+    }
+    tf.dispose([x, weights, dy]);
+  });
+
+  here('leaves products with a short side and float32 itself as they are, bit by bit', async () => {
+    for (const [rows, inner, columns] of [
+      [1021, 257, 127], // a gate
+      [1, 257, 131],
+      [131, 7, 139],
+    ] as const) {
+      const [a, b] = [random([rows, inner], 2), random([inner, columns], 3)];
+      expect(await relativeError((a, b) => matMul(a, b), [a, b])).toBe(0);
+      tf.dispose([a, b]);
+    }
+  });
+
+  here('rounds a weight anew when it was assigned or updated in place, and frees what it rounded', async () => {
+    const { binding } = tf.backend() as unknown as { binding: { getNumOfTensors(): number } };
+    const before = binding.getNumOfTensors();
+    await installKernels('tensorflow', { precision: 'bfloat16' });
+    const x = random([131, 137], 2);
+    const [weight, first, second] = [1, 0, 0].map((value) =>
+      tf.tidy(() => tf.variable(tf.fill([137, 139], value))),
+    ) as [tf.Variable, tf.Variable, tf.Variable];
+    const sum = async () => {
+      const total = tf.tidy(() => tf.sum(tf.abs(matMul(x, weight))));
+      const [value] = await total.data();
+      total.dispose();
+      return value!;
+    };
+    const once = await sum();
+    expect(await sum()).toBe(once);
+    tf.tidy(() => weight.assign(tf.fill([137, 139], 2)));
+    expect((await sum()) / once).toBeCloseTo(2, 3);
+    const gradient = tf.ones([137, 139]);
+    const options = {
+      learningRate: 1,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      weightDecay: 0,
+      gradientScale: 1,
+      step: 1,
+    };
+    adamWUpdate(weight, gradient, first, second, options); // by 1 against the gradient's sign
+    expect((await sum()) / once).toBeCloseTo(1, 3);
+    tf.dispose([x, weight, first, second, gradient]);
+    expect(binding.getNumOfTensors()).toBe(before);
+  });
+
+  elsewhere('bfloat16 is refused, with the way out', async () => {
+    await expect(installKernels(backend, { precision: 'bfloat16' })).rejects.toThrow(
+      `installKernels: precision 'bfloat16' needs the backend 'tensorflow', got '${backend}'; it computes in float32.`,
+    );
+  });
+
+  it('knows two precisions', async () => {
+    await expect(installKernels(backend, { precision: 'half' as 'bfloat16' })).rejects.toThrow(
+      "precision must be float32 or bfloat16, got 'half'",
+    );
+  });
+});
