@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { shareMemory } from '@therapeutic-moe/kernels';
 import type { BackendName, UseBackendOptions } from './backend-report.js';
 import { clearDeviceFailure, recordDeviceFailure, throwIfDeviceFailed } from './device-failure.js';
 import { isMissing, isNode, reasonOf } from './node-modules.js';
@@ -90,7 +91,9 @@ async function activateWasm(wasmPaths: string | undefined): Promise<Activation> 
     const wasm = await import('@tensorflow/tfjs-backend-wasm');
     const known = tf.engine().registry.wasm !== undefined;
     const folder = wasmPaths ?? (await nodeWasmFolder());
-    if (folder && !known) wasm.setWasmPaths(folder);
+    const shared = folder && !known ? await sharedWasm(folder) : undefined;
+    if (shared) wasm.setWasmPaths(shared, true);
+    else if (folder && !known) wasm.setWasmPaths(folder);
   } catch (thrown) {
     if (isMissing(thrown, 'tfjs-backend-wasm')) return { missing: '@tensorflow/tfjs-backend-wasm is not installed' };
     return { missing: `@tensorflow/tfjs-backend-wasm does not load: ${reasonOf(thrown)}` };
@@ -109,6 +112,26 @@ async function nodeWasmFolder(): Promise<string | undefined> {
     return undefined; // a bundle that carries the binaries beside itself
   }
 }
+
+/**
+ * The paths for a wasm backend whose heap several threads can work on: tfjs's own SIMD binary with its memory declared
+ * shared, as a URL that `fetch` reads. tfjs's build with threads does not start in Node (tfjs#3830); this is the one
+ * without, and its own ops stay on one thread.
+ */
+async function sharedWasm(folder: string): Promise<Record<string, string> | undefined> {
+  if (!isNode() || !(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'))) return undefined;
+  const { readFile } = await import('node:fs/promises');
+  try {
+    const binary = shareMemory(await readFile(`${folder}${simdBinary}`));
+    if (!binary) return undefined;
+    const url = URL.createObjectURL(new Blob([binary]));
+    return { [simdBinary]: url, 'tfjs-backend-wasm.wasm': url, 'tfjs-backend-wasm-threaded-simd.wasm': url };
+  } catch {
+    return undefined; // not a folder of this machine: tfjs says what is wrong with it
+  }
+}
+
+const simdBinary = 'tfjs-backend-wasm-simd.wasm';
 
 async function activateCpu(): Promise<Activation> {
   const failed = await select('cpu');

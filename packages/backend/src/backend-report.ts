@@ -30,6 +30,8 @@ export interface BackendReport {
   line: string;
   /** Which of our kernels run on it: `relaxed-simd`, `simd`, `none`, or what the kernels package answers for this backend. */
   kernels: string;
+  /** How many threads they work on: more than one on `wasm` only. */
+  threads: number;
   /** The GPU device, on `webgpu` only. */
   device?: WebGpuDeviceReport;
 }

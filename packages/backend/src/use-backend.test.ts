@@ -19,7 +19,9 @@ describeOnBackends('useBackend', (backend) => {
     const report = await useBackend(backend as BackendChoice, { logger: { info: (line) => lines.push(line) } });
     expect(report.name).toBe(backend);
     expect(tf.getBackend()).toBe(backend);
-    expect(report.line).toMatch(new RegExp(`^backend: ${backend} \\(.*kernels: ${report.kernels}\\).*asked for$`));
+    expect(report.line).toMatch(
+      new RegExp(`^backend: ${backend} \\(.*kernels: ${report.kernels}( on \\d threads)?\\).*asked for$`),
+    );
     expect(lines).toEqual([report.line]);
   });
 

@@ -36,11 +36,15 @@ export async function useBackend(choice: BackendChoice, options: UseBackendOptio
       continue;
     }
     const { precision = 'float32' } = options;
-    const { kernels } = await installKernels(name, { precision });
+    const { kernels, threads } = await installKernels(name, { precision });
     const reason = [explicit ? 'asked for' : '', ...refused.map((words) => `no ${words}`)].filter(Boolean).join('; ');
-    const line = `backend: ${name} (${outcome.active}; kernels: ${kernels}${precision === 'float32' ? '' : `, ${precision} products`})${reason ? `; ${reason}` : ''}`;
+    const ours = [
+      `kernels: ${kernels}${threads > 1 ? ` on ${threads} threads` : ''}`,
+      ...(precision === 'float32' ? [] : [`${precision} products`]),
+    ].join(', ');
+    const line = `backend: ${name} (${outcome.active}; ${ours})${reason ? `; ${reason}` : ''}`;
     options.logger?.info(line);
-    return { name, reason: reason || 'first in order', line, kernels, device: outcome.device };
+    return { name, reason: reason || 'first in order', line, kernels, threads, device: outcome.device };
   }
   if (explicit) {
     throw new Error(

@@ -37,8 +37,8 @@ export function adamW(
   }
 }
 
-/** Sum of x^2 over n floats, in float64 between blocks so that long vectors lose nothing. */
-export function sumOfSquares(x: usize, n: i32): f64 {
+/** Writes the float64 sum of x^2 over n floats to `out`; float64 between blocks, so that long vectors lose nothing. */
+export function sumOfSquares(x: usize, n: i32, out: usize): void {
   let total: f64 = 0;
   let i = 0;
   while (i + 4 <= n) {
@@ -54,5 +54,12 @@ export function sumOfSquares(x: usize, n: i32): f64 {
     const value = load<f32>(x + ((<usize>i) << 2));
     total += <f64>(value * value);
   }
+  store<f64>(out, total);
+}
+
+/** Sum of n float64, in their order. */
+export function sumDoubles(x: usize, n: i32): f64 {
+  let total: f64 = 0;
+  for (let i = 0; i < n; i++) total += load<f64>(x + ((<usize>i) << 3));
   return total;
 }

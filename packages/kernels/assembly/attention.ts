@@ -1,6 +1,6 @@
 import { gemm, gemmScratchBytes } from './gemm';
 import { gemvColumns, gemvRows } from './gemv';
-import { dot, exp1, exp4, maxLanes, sumLanes } from './vector';
+import { dot, exp1, exp4, max4, maxLanes, sumLanes } from './vector';
 
 // Queries are taken in blocks, so the scores of one block against all keys are the only quadratic-looking memory:
 // O(keys).
@@ -30,7 +30,7 @@ function visible(i: i32, queries: i32, keys: i32, causal: bool): i32 {
 export function softmaxRow(row: usize, seen: i32, width: i32, scale: f32): f32 {
   let lanes = f32x4.splat(-f32.MAX_VALUE);
   let j = 0;
-  for (; j + 4 <= seen; j += 4) lanes = f32x4.max(lanes, v128.load(row + ((<usize>j) << 2)));
+  for (; j + 4 <= seen; j += 4) lanes = max4(lanes, v128.load(row + ((<usize>j) << 2)));
   let top = maxLanes(lanes);
   for (; j < seen; j++) top = max(top, load<f32>(row + ((<usize>j) << 2)));
   const shift = f32x4.splat(top * scale);
@@ -78,66 +78,57 @@ function probabilities(
 }
 
 /**
- * Exact attention on q [batch, queries, heads, headDim], k and v [batch, keys, kvHeads, headDim] to o, q's shape. Heads
- * are read in place by their strides, so nothing is transposed; grouped-query heads share k and v without copies.
+ * Exact attention of the `group` query heads that share one key-value head, in one batch item. `q` and `o` point at the
+ * first of these heads, whose rows are `qRow` floats apart; `k` and `v` at the key-value head, rows `kRow` apart. So
+ * nothing is transposed, nothing is copied for grouped queries, and every call writes its own part of `o`.
  */
 export function attention(
-  q: usize, k: usize, v: usize, o: usize, batch: i32, queries: i32, keys: i32, heads: i32, kvHeads: i32, headDim: i32,
+  q: usize, k: usize, v: usize, o: usize, group: i32, queries: i32, keys: i32, qRow: i32, kRow: i32, headDim: i32,
   scale: f32, causal: bool, scratch: usize,
 ): void {
-  const qRow = heads * headDim;
-  const kRow = kvHeads * headDim;
   const p = scratch + gemmScratchBytes();
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < heads; h++) {
-      const g = h / (heads / kvHeads);
-      const kh = k + ((<usize>(b * keys * kRow + g * headDim)) << 2);
-      const vh = v + ((<usize>(b * keys * kRow + g * headDim)) << 2);
-      for (let i = 0; i < queries; i += BLOCK) {
-        const block = min(BLOCK, queries - i);
-        const at = (<usize>((b * queries + i) * qRow + h * headDim)) << 2;
-        const width = visible(i + block - 1, queries, keys, causal);
-        probabilities(q + at, qRow, kh, kRow, i, block, queries, keys, width, headDim, scale, causal, p, scratch);
-        if (block == 1) gemvRows(headDim, width, p, vh, kRow, o + at, false);
-        else gemm(block, headDim, width, p, width, 1, vh, kRow, 1, o + at, qRow, scratch, false);
-      }
+  for (let h = 0; h < group; h++) {
+    for (let i = 0; i < queries; i += BLOCK) {
+      const block = min(BLOCK, queries - i);
+      const at = (<usize>(i * qRow + h * headDim)) << 2;
+      const width = visible(i + block - 1, queries, keys, causal);
+      probabilities(q + at, qRow, k, kRow, i, block, queries, keys, width, headDim, scale, causal, p, scratch);
+      if (block == 1) gemvRows(headDim, width, p, v, kRow, o + at, false);
+      else gemm(block, headDim, width, p, width, 1, v, kRow, 1, o + at, qRow, scratch, false);
     }
   }
 }
 
 /**
- * Gradient of `attention` by recomputation (FlashAttention, arXiv:2205.14135, algorithm 4, with whole key rows instead
- * of tiles): dV += P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale dS K, dK += scale dS^T Q.
+ * Gradient of `attention`, of the same heads, by recomputation (FlashAttention, arXiv:2205.14135, algorithm 4, with
+ * whole key rows instead of tiles): dV += P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale dS K, dK += scale dS^T
+ * Q.
  */
 export function attentionGradient(
   dO: usize, q: usize, k: usize, v: usize, o: usize, dQ: usize, dK: usize, dV: usize,
-  batch: i32, queries: i32, keys: i32, heads: i32, kvHeads: i32, headDim: i32, scale: f32, causal: bool, scratch: usize,
+  group: i32, queries: i32, keys: i32, qRow: i32, kRow: i32, headDim: i32, scale: f32, causal: bool, scratch: usize,
 ): void {
-  const qRow = heads * headDim;
-  const kRow = kvHeads * headDim;
   const p = scratch + gemmScratchBytes();
   const ds = p + ((<usize>(BLOCK * keys)) << 2);
-  memory.fill(dK, 0, (<usize>(batch * keys * kRow)) << 2);
-  memory.fill(dV, 0, (<usize>(batch * keys * kRow)) << 2);
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < heads; h++) {
-      const g = h / (heads / kvHeads);
-      const kvAt = (<usize>(b * keys * kRow + g * headDim)) << 2;
-      for (let i = 0; i < queries; i += BLOCK) {
-        const block = min(BLOCK, queries - i);
-        const at = (<usize>((b * queries + i) * qRow + h * headDim)) << 2;
-        const width = visible(i + block - 1, queries, keys, causal);
-        probabilities(q + at, qRow, k + kvAt, kRow, i, block, queries, keys, width, headDim, scale, causal, p, scratch);
-        gemm(width, headDim, block, p, 1, width, dO + at, qRow, 1, dV + kvAt, kRow, scratch, true);
-        gemm(block, width, headDim, dO + at, qRow, 1, v + kvAt, 1, kRow, ds, width, scratch, false);
-        for (let r = 0; r < block; r++) {
-          const row = (<usize>(r * width)) << 2;
-          const rowAt = at + ((<usize>(r * qRow)) << 2);
-          scoreGradient(p + row, ds + row, dot(dO + rowAt, o + rowAt, headDim), scale, width);
-        }
-        gemm(block, headDim, width, ds, width, 1, k + kvAt, kRow, 1, dQ + at, qRow, scratch, false);
-        gemm(width, headDim, block, ds, 1, width, q + at, qRow, 1, dK + kvAt, kRow, scratch, true);
+  for (let j = 0; j < keys; j++) {
+    memory.fill(dK + ((<usize>(j * kRow)) << 2), 0, (<usize>headDim) << 2);
+    memory.fill(dV + ((<usize>(j * kRow)) << 2), 0, (<usize>headDim) << 2);
+  }
+  for (let h = 0; h < group; h++) {
+    for (let i = 0; i < queries; i += BLOCK) {
+      const block = min(BLOCK, queries - i);
+      const at = (<usize>(i * qRow + h * headDim)) << 2;
+      const width = visible(i + block - 1, queries, keys, causal);
+      probabilities(q + at, qRow, k, kRow, i, block, queries, keys, width, headDim, scale, causal, p, scratch);
+      gemm(width, headDim, block, p, 1, width, dO + at, qRow, 1, dV, kRow, scratch, true);
+      gemm(block, width, headDim, dO + at, qRow, 1, v, 1, kRow, ds, width, scratch, false);
+      for (let r = 0; r < block; r++) {
+        const row = (<usize>(r * width)) << 2;
+        const rowAt = at + ((<usize>(r * qRow)) << 2);
+        scoreGradient(p + row, ds + row, dot(dO + rowAt, o + rowAt, headDim), scale, width);
       }
+      gemm(block, headDim, width, ds, width, 1, k, kRow, 1, dQ + at, qRow, scratch, false);
+      gemm(width, headDim, block, ds, 1, width, q + at, qRow, 1, dK, kRow, scratch, true);
     }
   }
 }

@@ -3,7 +3,7 @@
 @external('env', 'log')
 declare function log(x: f64): f64;
 
-import { exp1, exp4, maxLanes, sumLanes } from './vector';
+import { exp1, exp4, max4, maxLanes, sumLanes } from './vector';
 
 /**
  * losses[i] = logsumexp(logits[i]) - logits[i, targets[i]]; where `dy` is given, gradient[i] = dy[i] *
@@ -25,7 +25,7 @@ export function crossEntropy(
     }
     let lanes = f32x4.splat(-f32.MAX_VALUE);
     let j = 0;
-    for (; j + 4 <= vocab; j += 4) lanes = f32x4.max(lanes, v128.load(source + ((<usize>j) << 2)));
+    for (; j + 4 <= vocab; j += 4) lanes = max4(lanes, v128.load(source + ((<usize>j) << 2)));
     let top = maxLanes(lanes);
     for (; j < vocab; j++) top = max(top, load<f32>(source + ((<usize>j) << 2)));
     const tops = f32x4.splat(top);

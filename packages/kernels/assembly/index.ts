@@ -2,10 +2,10 @@
 export { gemm, gemmScratchBytes } from './gemm';
 export { gemvRows, gemvColumns } from './gemv';
 export { attendOne, scale } from './decode-layer';
-export { gatherRows, takeRows, scatterAddRows, combineRows, combineRowsGradient } from './rows';
+export { gatherRows, takeRows, scatterAddRows, combineRows, combineRowsGradient, sumRows } from './rows';
 export { rmsNorm, rmsNormGradient } from './rms-norm';
 export { swiGlu, swiGluGradient } from './swi-glu';
 export { rotate } from './rotate';
 export { attention, attentionGradient, attentionScratchBytes } from './attention';
 export { crossEntropy } from './cross-entropy';
-export { adamW, sumOfSquares } from './adam-w';
+export { adamW, sumDoubles, sumOfSquares } from './adam-w';

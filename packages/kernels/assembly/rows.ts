@@ -88,14 +88,13 @@ export function combineRows(
 
 /**
  * dx[slots[t, j]] = weights[t, j] * dy[t]; dWeights[t, j] = x[slots[t, j]] . dy[t]. Every slot is visited at most once;
- * one outside [0, rows) gets no gradient. With `clear`, rows that no slot names are zero.
+ * one outside [0, rows) gets no gradient.
  */
 export function combineRowsGradient(
   dy: usize, x: usize, rows: i32, width: i32, slots: usize, weights: usize, tokens: i32, k: i32,
-  dx: usize, dWeights: usize, clear: bool,
+  dx: usize, dWeights: usize,
 ): void {
   const bytes = (<usize>width) << 2;
-  if (clear) memory.fill(dx, 0, <usize>rows * bytes);
   for (let t = 0; t < tokens; t++) {
     const grad = dy + <usize>t * bytes;
     for (let j = 0; j < k; j++) {
@@ -110,4 +109,11 @@ export function combineRowsGradient(
       store<f32>(dWeights + entry, dot(x + row, grad, width));
     }
   }
+}
+
+/** out [width] = sum of `rows` rows of `width` floats, in the order of the rows. */
+export function sumRows(x: usize, rows: i32, width: i32, out: usize): void {
+  const bytes = (<usize>width) << 2;
+  memory.fill(out, 0, bytes);
+  for (let i = 0; i < rows; i++) addScaled(out, x + <usize>i * bytes, 1, width);
 }

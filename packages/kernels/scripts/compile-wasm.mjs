@@ -15,7 +15,8 @@ const scratch = mkdtempSync(join(tmpdir(), 'kernels-'));
 function compile(features) {
   const file = join(scratch, 'module.wasm');
   const options = ['-O3', '--converge', '--runtime', 'stub', '--importMemory', '--noAssert', '--noExportMemory'];
-  execFileSync(process.execPath, [asc, 'assembly/index.ts', '-o', file, ...options, '--enable', features], {
+  const limit = ['--maximumMemory', '65536']; // pages, as tfjs declares: a shared memory must name its limit
+  execFileSync(process.execPath, [asc, 'assembly/index.ts', '-o', file, ...options, ...limit, '--enable', features], {
     cwd: root,
     stdio: 'inherit',
   });

@@ -20,3 +20,4 @@ export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { rotate, rotateReference } from './rotate.js';
 export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
+export { shareMemory } from './wasm/share-memory.js';

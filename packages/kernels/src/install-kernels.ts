@@ -4,6 +4,7 @@ import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernel
 import type { Precision } from './tensorflow/operands.js';
 import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
+import { installIdentity } from './wasm/identity.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
@@ -12,6 +13,8 @@ import { installWebGpuKernels } from './webgpu/install-webgpu-kernels.js';
 /** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
 export interface InstalledKernels {
   readonly kernels: 'relaxed-simd' | 'simd' | 'tensorflow-ops' | 'wgsl' | 'none';
+  /** Threads that our kernels work on: more than one on wasm only, `TMOE_THREADS` or one per core up to four. */
+  readonly threads: number;
 }
 
 /** Settings of `installKernels`. */
@@ -59,25 +62,26 @@ export async function installKernels(
   const installation = installed.get(backend) ?? (await install(backendName));
   installed.set(backend, installation);
   installation.usePrecision?.(precision);
-  return { kernels: installation.kernels };
+  return { kernels: installation.kernels, threads: installation.threads };
 }
 
 async function install(backendName: string): Promise<Installation> {
   if (backendName === 'webgpu') {
     if (!tf.getGradient('GroupedMatMulOnDevice')) tf.registerGradient(groupedMatMulOnDeviceGradient);
     installWebGpuKernels(tf.backend());
-    return { kernels: 'wgsl' };
+    return { kernels: 'wgsl', threads: 1 };
   }
-  if (backendName !== 'tensorflow' && backendName !== 'wasm') return { kernels: 'none' };
+  if (backendName !== 'tensorflow' && backendName !== 'wasm') return { kernels: 'none', threads: 1 };
   if (!tf.getGradient('GroupedMatMul')) tf.registerGradient(groupedMatMulGradient);
   if (backendName === 'tensorflow') {
     const operands = installTensorflowKernels();
-    return { kernels: 'tensorflow-ops', usePrecision: (precision) => operands.use(precision) };
+    return { kernels: 'tensorflow-ops', threads: 1, usePrecision: (precision) => operands.use(precision) };
   }
   const heap = await openWasmHeap();
   installProducts(heap);
   installRows(heap);
   installLayers(heap);
+  installIdentity();
   installDecodeLayer(heap);
-  return { kernels: heap.instructions };
+  return { kernels: heap.instructions, threads: heap.threads };
 }

@@ -125,7 +125,7 @@ export class CausalLm implements LinearHost {
         if (step.routing) routings.push(step.routing);
         if (step.overflow) overflows.push(step.overflow);
       }
-      const wanted = lastOnly ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
+      const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
       const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
       return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings, overflows };

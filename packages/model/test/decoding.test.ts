@@ -57,12 +57,13 @@ async function fusedLayers(run: () => Promise<unknown>): Promise<number> {
 
 describeOnBackends('decoding one token', (backend) => {
   const layers = backend === 'wasm' ? 2 : 0;
+  const [swept, tokens] = backend === 'wasm' ? [configs, 20] : [configs.slice(0, 1), 3]; // elsewhere the two are one way
 
-  it.each(configs)('gives the logits, choices and greedy ids of the general pass: %s', async (_, overrides) => {
+  it.each(swept)('gives the logits, choices and greedy ids of the general pass: %s', async (_, overrides) => {
     const model = tinyModel({ maxPositionEmbeddings: 41, ...overrides });
     const [session, general] = [model.createSession(), new GeneralDecoder(model)];
     let [logits, expected] = [(await session.append(prompt)).logits, await general.append(prompt)];
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < tokens; i++) {
       await expectClose(logits, expected, CLOSE);
       const id = greatest(logits);
       expect(id).toBe(greatest(expected));

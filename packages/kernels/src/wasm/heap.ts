@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { relaxedSimdModule } from './generated/relaxed-simd-module.js';
 import { simdModule } from './generated/simd-module.js';
+import { shareMemory } from './share-memory.js';
+import { defaultThreadCount, type KernelCall, makeCall, Threads } from './threads.js';
 
 /**
  * What this package reads of tfjs-backend-wasm 4.22: its memory, its allocator and where a tensor lies. Private to
@@ -77,8 +79,8 @@ export interface KernelModule {
     k: number,
     dx: Address,
     dWeights: Address,
-    clear: boolean,
   ): void;
+  sumRows(x: Address, rows: number, width: number, out: Address): void;
   rmsNorm(x: Address, weight: Address, rows: number, width: number, epsilon: number, y: Address): void;
   rmsNormGradient(
     dy: Address,
@@ -108,11 +110,11 @@ export interface KernelModule {
     k: Address,
     v: Address,
     o: Address,
-    batch: number,
+    group: number,
     queries: number,
     keys: number,
-    heads: number,
-    kvHeads: number,
+    qRow: number,
+    kRow: number,
     headDim: number,
     scale: number,
     causal: boolean,
@@ -127,11 +129,11 @@ export interface KernelModule {
     dQ: Address,
     dK: Address,
     dV: Address,
-    batch: number,
+    group: number,
     queries: number,
     keys: number,
-    heads: number,
-    kvHeads: number,
+    qRow: number,
+    kRow: number,
     headDim: number,
     scale: number,
     causal: boolean,
@@ -161,7 +163,8 @@ export interface KernelModule {
     inverseRoot: number,
     gradientScale: number,
   ): void;
-  sumOfSquares(x: Address, n: number): number;
+  sumOfSquares(x: Address, n: number, out: Address): void;
+  sumDoubles(x: Address, n: number): number;
 }
 
 /**
@@ -171,6 +174,8 @@ export interface KernelModule {
 export interface WasmHeap {
   readonly module: KernelModule;
   readonly instructions: 'relaxed-simd' | 'simd';
+  /** How many threads `run` has. */
+  readonly threads: number;
   /** A new uninitialised tensor. */
   output(shape: readonly number[], dtype?: tf.DataType): tf.TensorInfo;
   /** Byte offset of a tensor's values. */
@@ -181,48 +186,85 @@ export interface WasmHeap {
   floats(at: Address, count: number): Float32Array;
   /** At least this many bytes of working memory, the same piece at every call. */
   scratch(bytes: number): Address;
+  /**
+   * Makes calls that write apart from each other, on all threads when they are worth it. Cut work by its sizes alone,
+   * never by the number of threads: then every number of threads gives the same bits.
+   *
+   * @param work multiply-adds of all calls, or as many as take that time.
+   * @param scratchBytes what `SCRATCH` stands for in a call.
+   */
+  run(calls: readonly KernelCall[], work: number, scratchBytes?: number): void;
 }
+
+/** Multiply-adds below which waking a worker costs more than it saves. */
+const WORTH_SHARING = 1 << 20;
 
 /** Instantiates the module compiled for these instructions; it works on the given memory and has none of its own. */
 export async function instantiateKernels(
   instructions: WasmHeap['instructions'],
   memory: WebAssembly.Memory,
 ): Promise<KernelModule> {
+  return instantiate(await compileFor(memory, instructions), memory);
+}
+
+/** A memory shared between threads is another type of import than one that is not. */
+function compileFor(memory: WebAssembly.Memory, instructions: WasmHeap['instructions']): Promise<WebAssembly.Module> {
   const bytes = decode(instructions === 'relaxed-simd' ? relaxedSimdModule : simdModule);
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, log: Math.log } });
+  return WebAssembly.compile(isShared(memory) ? shareMemory(bytes)! : bytes);
+}
+
+async function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<KernelModule> {
+  const instance = await WebAssembly.instantiate(module, { env: { memory, log: Math.log } });
   return instance.exports as unknown as KernelModule;
+}
+
+function isShared(memory: WebAssembly.Memory): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && memory.buffer instanceof SharedArrayBuffer;
 }
 
 /**
  * Instantiates the kernels in the memory of the active wasm backend: relaxed SIMD where the engine has it, plain SIMD
- * where not.
+ * where not. Workers help where that memory is shared.
  */
-export async function openWasmHeap(): Promise<WasmHeap> {
+export async function openWasmHeap(threadCount = defaultThreadCount()): Promise<WasmHeap> {
   const backend = tf.backend() as WasmBackend;
   const memory = backend.wasm.asm?.memory ?? backend.wasm.wasmMemory;
   if (!(memory instanceof WebAssembly.Memory)) {
     throw new Error("kernels: tfjs-backend-wasm's memory was not found; this package works with version 4.22.");
   }
   const instructions = WebAssembly.validate(decode(relaxedSimdModule)) ? 'relaxed-simd' : 'simd';
-  const module = await instantiateKernels(instructions, memory);
+  const compiled = await compileFor(memory, instructions);
+  const module = await instantiate(compiled, memory);
+  const threads = isShared(memory) ? await Threads.start(threadCount, compiled, memory, module) : undefined;
   let scratchAt = 0;
   let scratchBytes = 0;
+  const scratch = (bytes: number) => {
+    if (bytes > scratchBytes) {
+      if (scratchAt) backend.wasm._free(scratchAt);
+      scratchAt = backend.wasm._malloc(bytes) >>> 0;
+      if (!scratchAt)
+        throw new Error(`kernels: the wasm heap has no room for ${bytes} bytes of scratch; use a smaller batch.`);
+      scratchBytes = bytes;
+    }
+    return scratchAt;
+  };
   return {
     module,
     instructions,
+    threads: threads?.count ?? 1,
     output: (shape, dtype = 'float32') => backend.makeOutput([...shape], dtype),
     address: (tensor) => backend.dataIdMap.get(tensor.dataId).memoryOffset,
     view: (tensor) => backend.typedArrayFromHeap(tensor),
     floats: (at, count) => new Float32Array(memory.buffer, at, count),
-    scratch(bytes) {
-      if (bytes > scratchBytes) {
-        if (scratchAt) backend.wasm._free(scratchAt);
-        scratchAt = backend.wasm._malloc(bytes);
-        if (!scratchAt)
-          throw new Error(`kernels: the wasm heap has no room for ${bytes} bytes of scratch; use a smaller batch.`);
-        scratchBytes = bytes;
+    scratch,
+    run(calls, work, bytes = 0) {
+      if (threads && work >= WORTH_SHARING && calls.length > 1) {
+        const stride = Math.ceil(bytes / 64) * 64;
+        threads.run(calls, { at: bytes && scratch(stride * threads.count), stride });
+      } else {
+        const at = bytes && scratch(bytes);
+        for (const call of calls) makeCall(module, call, at);
       }
-      return scratchAt;
     },
   };
 }

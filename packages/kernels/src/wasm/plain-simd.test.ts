@@ -25,7 +25,7 @@ async function run(
   outputs: readonly number[],
   work: Work,
 ): Promise<Float32Array[]> {
-  const memory = new WebAssembly.Memory({ initial: 64 });
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536 });
   const module = await instantiateKernels(instructions, memory);
   const at: number[] = [];
   let top = 1024;
@@ -142,14 +142,21 @@ describe('the plain SIMD module', () => {
     const [batch, heads, kvHeads, headDim, scale] = [2, 4, 2, 6, 0.7];
     const [q, k] = [random(batch * queries * heads * headDim), random(batch * keys * kvHeads * headDim)];
     const [v, dO] = [random(k.length), random(q.length)];
-    const sizes = [batch, queries, keys, heads, kvHeads, headDim, scale, causal] as const;
+    const [qRow, kRow, group] = [heads * headDim, kvHeads * headDim, heads / kvHeads];
+    const sizes = [group, queries, keys, qRow, kRow, headDim, scale, causal] as const;
     // Gradients are compared with the relaxed module's, which ops.test.ts holds against automatic differentiation.
     const results = await onBoth(
       [q, k, v, dO],
       [q.length, q.length, k.length, k.length],
       (module, [Q, K, V, D, O, dQ, dK, dV], scratch) => {
-        module.attention(Q!, K!, V!, O!, ...sizes, scratch);
-        module.attentionGradient(D!, Q!, K!, V!, O!, dQ!, dK!, dV!, ...sizes, scratch);
+        for (let part = 0; part < batch * kvHeads; part++) {
+          const [b, kvHead] = [Math.floor(part / kvHeads), part % kvHeads];
+          const x = (b * queries * qRow + kvHead * group * headDim) * 4;
+          const y = (b * keys * kRow + kvHead * headDim) * 4;
+          module.attention(Q! + x, K! + y, V! + y, O! + x, ...sizes, scratch);
+          const inputs = [D! + x, Q! + x, K! + y, V! + y, O! + x] as const;
+          module.attentionGradient(...inputs, dQ! + x, dK! + y, dV! + y, ...sizes, scratch);
+        }
       },
     );
     const expected = new Float64Array(q.length);
@@ -272,8 +279,9 @@ describe('the plain SIMD module', () => {
     const v = random(n).map(Math.abs);
     const [rate, beta1, beta2, epsilon, decay, inverseRoot, gradientScale] = [0.01, 0.9, 0.95, 1e-3, 0.999, 1.3, 0.5];
     const sums: number[] = [];
-    const [newP, , newM, newV] = await onBoth([p, g, m, v], [], (module, [P, G, M, V]) => {
-      sums.push(module.sumOfSquares(P!, n));
+    const [newP, , newM, newV] = await onBoth([p, g, m, v], [], (module, [P, G, M, V], scratch) => {
+      module.sumOfSquares(P!, n, scratch);
+      sums.push(module.sumDoubles(scratch, 1));
       module.adamW(P!, G!, M!, V!, n, rate, beta1, beta2, epsilon, decay, inverseRoot, gradientScale);
     });
     const expectedM = m.map((value, i) => beta1 * value + (1 - beta1) * g[i]! * gradientScale);

@@ -1,11 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
+import { productBlocks, ranges, stripWidth } from './split.js';
+import { type KernelCall, SCRATCH } from './threads.js';
+
+/** A matrix in the heap: its address and, in floats, from one row and one column to the next. */
+interface Strided {
+  readonly at: number;
+  readonly row: number;
+  readonly column: number;
+}
 
 /** The matrix products: tfjs-wasm's own BatchMatMul is fast only for one rank-2 product without transposes. */
 export function installProducts(heap: WasmHeap): void {
   const { module } = heap;
-  const scratch = () => heap.scratch(module.gemmScratchBytes());
+  const run = (calls: KernelCall[], work: number) => heap.run(calls, work, module.gemmScratchBytes());
 
   replaceKernel('BatchMatMul', 'wasm', ({ inputs, attrs }) => {
     const { a, b } = inputs as { a: tf.TensorInfo; b: tf.TensorInfo };
@@ -23,28 +32,23 @@ export function installProducts(heap: WasmHeap): void {
     const itemA = batchItem(a.shape, batch);
     const itemB = batchItem(b.shape, batch);
     const out = heap.output([...batch, m, n]);
-    const work = scratch();
-    const [A, B, C] = [heap.address(a), heap.address(b), heap.address(out)];
-    const product = (rows: number, at: number, bAt: number, cAt: number) => {
-      if (k === 0) heap.view(out).fill(0);
-      else if (rows === 1 && !transposeB) module.gemvRows(n, k, at, bAt, n, cAt, false);
-      else if (rows === 1) module.gemvColumns(n, k, at, bAt, k, cAt);
-      else {
-        const [aRow, aColumn] = transposeA ? [1, m] : [k, 1];
-        const [bRow, bColumn] = transposeB ? [1, k] : [n, 1];
-        module.gemm(rows, n, k, at, aRow, aColumn, bAt, bRow, bColumn, cAt, n, work, false);
-      }
-    };
-    if (
-      count > 1 &&
-      !transposeA &&
-      tf.util.sizeFromShape(b.shape) === k * n &&
-      tf.util.sizeFromShape(a.shape) === count * m * k
-    ) {
-      product(count * m, A, B, C); // one right-hand side for the whole batch: a single tall product
+    if (k === 0) {
+      heap.view(out).fill(0);
       return out;
     }
-    for (let i = 0; i < count; i++) product(m, A + itemA(i) * m * k * 4, B + itemB(i) * k * n * 4, C + i * m * n * 4);
+    const [A, B, C] = [heap.address(a), heap.address(b), heap.address(out)];
+    const work = count * m * n * k;
+    const product = (rows: number, item: number, aItem: number, bItem: number) => {
+      const left = { at: A + aItem * m * k * 4, row: transposeA ? 1 : k, column: transposeA ? m : 1 };
+      const right = { at: B + bItem * k * n * 4, row: transposeB ? 1 : n, column: transposeB ? k : 1 };
+      return productCalls(rows, n, k, left, right, C + item * m * n * 4, work);
+    };
+    const oneRight = !transposeA && tf.util.sizeFromShape(b.shape) === k * n;
+    const calls =
+      oneRight && tf.util.sizeFromShape(a.shape) === count * m * k
+        ? product(count * m, 0, 0, 0) // one right-hand side for the whole batch: a single tall product
+        : Array.from({ length: count }, (_, i) => product(m, i, itemA(i), itemB(i))).flat();
+    run(calls, work);
     return out;
   });
 
@@ -53,16 +57,16 @@ export function installProducts(heap: WasmHeap): void {
     const { offsets, transposeWeights } = attrs as unknown as { offsets: number[]; transposeWeights: boolean };
     const [, first, second] = weights.shape as [number, number, number];
     const [k, n] = transposeWeights ? [second, first] : [first, second];
-    const [bRow, bColumn] = transposeWeights ? [1, second] : [second, 1];
+    const [row, column] = transposeWeights ? [1, second] : [second, 1];
     const out = heap.output([x.shape[0]!, n]);
-    const work = scratch();
     const [X, W, Y] = [heap.address(x), heap.address(weights), heap.address(out)];
-    for (let e = 0; e + 1 < offsets.length; e++) {
-      const rows = offsets[e + 1]! - offsets[e]!;
-      const [at, weight, target] = [X + offsets[e]! * k * 4, W + e * first * second * 4, Y + offsets[e]! * n * 4];
-      if (rows === 1 && !transposeWeights) module.gemvRows(n, k, at, weight, n, target, false);
-      else if (rows > 0) module.gemm(rows, n, k, at, k, 1, weight, bRow, bColumn, target, n, work, false);
-    }
+    const work = x.shape[0]! * n * k;
+    const calls = groups(offsets).flatMap(({ expert, start, rows }) => {
+      const left = { at: X + start * k * 4, row: k, column: 1 };
+      const right = { at: W + expert * first * second * 4, row, column };
+      return productCalls(rows, n, k, left, right, Y + start * n * 4, work);
+    });
+    run(calls, work);
     heap.view(out).fill(0, offsets.at(-1)! * n); // rows of no expert
     return out;
   });
@@ -73,31 +77,58 @@ export function installProducts(heap: WasmHeap): void {
     const { offsets } = attrs as unknown as { offsets: number[] };
     const [m, n] = [a.shape[1]!, b.shape[1]!];
     const out = heap.output([offsets.length - 1, m, n]);
-    const work = scratch();
     const [A, B, C] = [heap.address(a), heap.address(b), heap.address(out)];
     const values = heap.view(out);
     for (let e = 0; e + 1 < offsets.length; e++) {
-      const rows = offsets[e + 1]! - offsets[e]!;
-      if (rows === 0)
-        values.fill(0, e * m * n, (e + 1) * m * n); // an expert without tokens
-      else
-        module.gemm(
-          m,
-          n,
-          rows,
-          A + offsets[e]! * m * 4,
-          1,
-          m,
-          B + offsets[e]! * n * 4,
-          n,
-          1,
-          C + e * m * n * 4,
-          n,
-          work,
-          false,
-        );
+      if (offsets[e] === offsets[e + 1]) values.fill(0, e * m * n, (e + 1) * m * n); // an expert without tokens
     }
+    const work = a.shape[0]! * m * n;
+    const calls = groups(offsets).flatMap(({ expert, start, rows }) => {
+      const left = { at: A + start * m * 4, row: 1, column: m };
+      const right = { at: B + start * n * 4, row: n, column: 1 };
+      return productCalls(m, n, rows, left, right, C + expert * m * n * 4, work);
+    });
+    run(calls, work);
     return out;
+  });
+}
+
+/** The groups that have rows. */
+function groups(offsets: readonly number[]): { expert: number; start: number; rows: number }[] {
+  return offsets
+    .slice(0, -1)
+    .map((start, expert) => ({ expert, start, rows: offsets[expert + 1]! - start }))
+    .filter(({ rows }) => rows > 0);
+}
+
+/** One product [m, k] x [k, n] to row-major `c`, in calls that may run apart; `total` counts all that run together. */
+function productCalls(m: number, n: number, k: number, a: Strided, b: Strided, c: number, total: number): KernelCall[] {
+  if (m === 1 && a.column === 1) return rowCalls(n, k, a.at, b, c);
+  return productBlocks(m, n, k, total).map(({ rows, columns }) => [
+    'gemm',
+    rows.count,
+    columns.count,
+    k,
+    a.at + rows.first * a.row * 4,
+    a.row,
+    a.column,
+    b.at + columns.first * b.column * 4,
+    b.row,
+    b.column,
+    c + (rows.first * n + columns.first) * 4,
+    n,
+    SCRATCH,
+    0,
+  ]);
+}
+
+/** A single row streams its right-hand side once, so it is not packed. */
+function rowCalls(n: number, k: number, x: number, b: Strided, y: number): KernelCall[] {
+  return ranges(n, stripWidth(k)).map(({ first, count }) => {
+    const [right, out] = [b.at + first * b.column * 4, y + first * 4];
+    return b.column === 1
+      ? ['gemvRows', count, k, x, right, b.row, out, 0]
+      : ['gemvColumns', count, k, x, right, b.column, out];
   });
 }
 

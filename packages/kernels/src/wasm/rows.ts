@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
+import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
 
 /** Moving whole rows: gather, its gradient, and the combine step of a Mixture of Experts. */
 export function installRows(heap: WasmHeap): void {
@@ -57,19 +58,15 @@ export function installRows(heap: WasmHeap): void {
   replaceKernel('CombineRows', 'wasm', ({ inputs }) => {
     const { rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const [count, width] = rows!.shape as [number, number];
+    const [slots, width] = rows!.shape as [number, number];
     const out = heap.output([tokens, width]);
-    const factors = weights ? heap.address(weights) : 0;
-    module.combineRows(
-      heap.address(rows!),
-      count,
-      width,
-      heap.address(rowOfChoice!),
-      factors,
-      tokens,
-      k,
-      heap.address(out),
-    );
+    const [X, S, Y] = [heap.address(rows!), heap.address(rowOfChoice!), heap.address(out)];
+    const W = weights && heap.address(weights);
+    const calls = tokenRanges(tokens, k, width).map(({ first, count }) => {
+      const factors = W === undefined ? 0 : W + first * k * 4;
+      return ['combineRows', X, slots, width, S + first * k * 4, factors, count, k, Y + first * width * 4] as const;
+    });
+    heap.run(calls, tokens * k * width * MOVE);
     return out;
   });
 
@@ -77,22 +74,34 @@ export function installRows(heap: WasmHeap): void {
     const { dy, rows, weights, rowOfChoice } = inputs as Record<string, tf.TensorInfo>;
     const { complete } = attrs as unknown as { complete: boolean };
     const [tokens, k] = rowOfChoice!.shape as [number, number];
-    const [count, width] = rows!.shape as [number, number];
+    const [slots, width] = rows!.shape as [number, number];
     const dRows = heap.output(rows!.shape);
     const dWeights = heap.output([tokens, k]);
-    module.combineRowsGradient(
-      heap.address(dy!),
-      heap.address(rows!),
-      count,
-      width,
-      heap.address(rowOfChoice!),
-      heap.address(weights!),
-      tokens,
-      k,
-      heap.address(dRows),
-      heap.address(dWeights),
-      !complete,
-    );
+    if (!complete) heap.view(dRows).fill(0); // no choice writes an empty row
+    const [G, X, S] = [heap.address(dy!), heap.address(rows!), heap.address(rowOfChoice!)];
+    const [W, D, E] = [heap.address(weights!), heap.address(dRows), heap.address(dWeights)];
+    const calls = tokenRanges(tokens, k, width).map(({ first, count }) => {
+      const [row, choice] = [first * width * 4, first * k * 4];
+      return [
+        'combineRowsGradient',
+        G + row,
+        X,
+        slots,
+        width,
+        S + choice,
+        W + choice,
+        count,
+        k,
+        D,
+        E + choice,
+      ] as const;
+    });
+    heap.run(calls, 2 * tokens * k * width * MOVE);
     return [dRows, dWeights];
   });
+}
+
+/** Ranges of tokens, each a call's worth of rows. A row belongs to one token, so ranges write apart from each other. */
+function tokenRanges(tokens: number, k: number, width: number): Range[] {
+  return ranges(tokens, Math.max(1, Math.floor(CALL_VALUES / (k * width))));
 }
