@@ -41,13 +41,15 @@ export class DecoderSession {
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
-      const choices = routings.map(({ indices }) => tf.reshape(indices, [-1]));
-      const outputs = [logits, ...(choices.length > 0 ? [tf.concat(choices)] : [])];
-      return { outputs, gates: routings.map((routing) => routing.gates) };
+      const gates = routings.map((routing) => routing.gates);
+      // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
+      const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
+      const chosen = routings.map(({ indices }) => indices);
+      return { outputs: [logits, ...joinFlat(chosen), ...joinFlat(watched)], gates };
     });
     try {
-      const [logits, chosen = []] = await Promise.all(outputs.map((output) => output.data()));
-      if (!(logits as Float32Array).every(Number.isFinite)) throw await explainNotFinite(gates);
+      const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
+      if (!allFinite(logits!) || !allFinite(watched)) throw await explainNotFinite(gates);
       return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);
@@ -105,12 +107,22 @@ export class DecoderSession {
   }
 }
 
+/** All values one after the other, or nothing where there is nothing. */
+function joinFlat(tensors: readonly tf.Tensor[]): tf.Tensor[] {
+  return tensors.length > 0 ? [tf.concat(tensors.map((tensor) => tf.reshape(tensor, [-1])))] : [];
+}
+
+function allFinite(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
+}
+
 /** Looks for the layer that began it, now that the logits are not finite. @param gates those of each layer. */
 async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[]): Promise<Error> {
   for (const [layer, ofLayer] of gates.entries()) {
     for (const gate of ofLayer) {
       const values = (await gate.data()) as Float32Array;
-      if (!values.every(Number.isFinite)) return notFiniteGate(layer);
+      if (!allFinite(values)) return notFiniteGate(layer);
     }
   }
   return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');
