@@ -113,6 +113,11 @@ export function resolveMixture(mixture: PartialMixtureConfig, sizes: MixtureSize
 
 function resolveRouter(router: RouterKind, gate: RouterConfig, { hiddenSize }: MixtureSizes): RouterKind {
   requireObject(router, `${where}.router`);
+  if ((router.kind as string) === 'expert-choice') {
+    throw new Error(
+      `${where}: router.kind 'expert-choice' lets each expert choose among all tokens of a sequence, so an earlier token's experts would depend on later ones; a causal decoder needs token choice. Use top-k with a capacity.`,
+    );
+  }
   const { numExperts, numExpertsPerTok, normTopkProb } = gate;
   const only = topKOnly.find((field) => gate[field] !== undefined);
   if (only)

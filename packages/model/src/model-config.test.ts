@@ -64,7 +64,11 @@ describe('resolveConfig', () => {
     ],
     [
       { mixture: { ...mixture, router: { kind: 'expert-choice' } } },
-      "router.kind must be 'two-stage', 'hierarchical' or 'supervisor', got 'expert-choice'",
+      "an earlier token's experts would depend on later ones; a causal decoder needs token choice.",
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'top-k' } } },
+      "router.kind must be 'two-stage', 'hierarchical' or 'supervisor', got 'top-k'",
     ],
     [
       { mixture: { ...mixture, scoring: 'sigmoid', router: { kind: 'hierarchical', numGroups: 3 } } },
