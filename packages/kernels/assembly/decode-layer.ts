@@ -17,17 +17,3 @@ export function attendOne(
     gemvRows(headDim, keys, scores, v + group, row, o + at, false);
   }
 }
-
-/** x [n] *= factor. */
-export function scale(x: usize, n: i32, factor: f32): void {
-  const factors = f32x4.splat(factor);
-  let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const o = x + ((<usize>i) << 2);
-    v128.store(o, f32x4.mul(v128.load(o), factors));
-  }
-  for (; i < n; i++) {
-    const o = x + ((<usize>i) << 2);
-    store<f32>(o, load<f32>(o) * factor);
-  }
-}

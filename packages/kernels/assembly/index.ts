@@ -1,7 +1,7 @@
 // Every export works on byte offsets into the memory of tfjs's wasm backend: no allocation, no static data, no stack.
 export { gemm, gemmScratchBytes } from './gemm';
 export { gemvRows, gemvColumns } from './gemv';
-export { attendOne, scale } from './decode-layer';
+export { attendOne } from './decode-layer';
 export { gatherRows, takeRows, scatterAddRows, combineRows, combineRowsGradient, sumRows } from './rows';
 export { rmsNorm, rmsNormGradient } from './rms-norm';
 export { swiGlu, swiGluGradient } from './swi-glu';

@@ -2,6 +2,8 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
 import { routeToken, type TokenChoice } from './route-token.js';
+import { ranges, stripWidth } from './split.js';
+import type { KernelCall } from './threads.js';
 
 type Infos = Record<string, tf.TensorInfo>;
 type Address = number;
@@ -15,7 +17,7 @@ export function installDecodeLayer(heap: WasmHeap): void {
     const { epsilon, position, numExpertsPerTok, normTopkProb } = attrs as unknown as LayerAttributes;
     const tensors = inputs as Infos;
     const sizes = sizesOf(tensors);
-    const work = layOut(heap, sizes);
+    const work = layOut(heap, sizes, tensors.gate ? numExpertsPerTok : 1);
     attend(heap, tensors, sizes, work, { epsilon, position });
     const logits = gateLogits(heap, tensors, sizes, work, epsilon);
     const choice = logits && routeToken(logits, numExpertsPerTok, normTopkProb); // throws before outputs exist
@@ -58,29 +60,60 @@ interface WorkPlaces {
   readonly attended: Address;
   readonly mixed: Address;
   readonly logits: Address;
+  /** A row for each chosen expert, as are the next two. */
   readonly gateUp: Address;
   readonly inner: Address;
+  readonly outputs: Address;
   readonly scores: Address;
 }
 
-function layOut(heap: WasmHeap, { hidden, heads, headDim, experts, intermediate, cacheRows }: LayerSizes): WorkPlaces {
+function layOut(
+  heap: WasmHeap,
+  { hidden, heads, headDim, experts, intermediate, cacheRows }: LayerSizes,
+  k: number,
+): WorkPlaces {
   const queries = heads * headDim;
-  const floats = [hidden, queries, queries, hidden, experts, 2 * intermediate, intermediate, cacheRows];
-  const bytes = floats.map((count) => (4 * count + 15) & ~15); // each on a vector's border
-  let next = heap.scratch(bytes.reduce((sum, size) => sum + size, 0));
-  const [normed, query, attended, mixed, logits, gateUp, inner, scores] = bytes.map((size) => {
+  const floats = {
+    normed: hidden,
+    query: queries,
+    attended: queries,
+    mixed: hidden,
+    logits: experts,
+    gateUp: 2 * k * intermediate,
+    inner: k * intermediate,
+    outputs: k * hidden,
+    scores: cacheRows,
+  } satisfies Record<keyof WorkPlaces, number>;
+  const sizes = Object.entries(floats).map(([name, count]) => [name, (4 * count + 15) & ~15] as const); // 16-byte borders
+  let next = heap.scratch(sizes.reduce((sum, [, size]) => sum + size, 0));
+  const places = sizes.map(([name, size]) => {
     next += size;
-    return next - size;
-  }) as [Address, Address, Address, Address, Address, Address, Address, Address];
-  return { normed, query, attended, mixed, logits, gateUp, inner, scores };
+    return [name, next - size] as const;
+  });
+  return Object.fromEntries(places) as Record<keyof WorkPlaces, Address>;
 }
 
-/**
- * y [n] (+)= x [k] x weight [k, n]. The one place where the columns of a product could be shared out among threads:
- * columns from `from` on are at `weight + 4 * from` and `y + 4 * from`, with the same row length.
- */
-function product({ module }: WasmHeap, x: Address, weight: Address, k: number, n: number, y: Address, add = false) {
-  module.gemvRows(n, k, x, weight, n, y, add);
+/** y [n] (+)= x [k] x weight [k, n]. */
+interface RowProduct {
+  readonly x: Address;
+  readonly weight: Address;
+  readonly k: number;
+  readonly n: number;
+  readonly y: Address;
+  readonly add?: boolean;
+}
+
+/** A single row waits for memory: one of its multiply-adds takes as long as some six of a product of many rows. */
+const STREAM = 6;
+
+/** Products that do not depend on each other, in strips of columns that any thread may take. */
+function multiply(heap: WasmHeap, products: readonly RowProduct[]): void {
+  const calls = products.flatMap(({ x, weight, k, n, y, add = false }) =>
+    ranges(n, stripWidth(k)).map(
+      ({ first, count }): KernelCall => ['gemvRows', count, k, x, weight + 4 * first, n, y + 4 * first, Number(add)],
+    ),
+  );
+  heap.run(calls, STREAM * products.reduce((sum, { k, n }) => sum + k * n, 0));
 }
 
 /** work.mixed = hidden + attention(norm(hidden)); the token's key and value go straight into their row of the cache. */
@@ -96,15 +129,18 @@ function attend(
   const [keys, values, cos, sin] = [at('keys'), at('values'), at('cos'), at('sin')];
   const row = 4 * position * kvHeads * headDim;
   module.rmsNorm(at('hidden'), at('inputNorm'), 1, hidden, epsilon, work.normed);
-  product(heap, work.normed, at('q'), hidden, heads * headDim, work.query);
-  product(heap, work.normed, at('k'), hidden, kvHeads * headDim, keys + row);
-  product(heap, work.normed, at('v'), hidden, kvHeads * headDim, values + row);
+  const seen = { x: work.normed, k: hidden };
+  multiply(heap, [
+    { ...seen, weight: at('q'), n: heads * headDim, y: work.query },
+    { ...seen, weight: at('k'), n: kvHeads * headDim, y: keys + row },
+    { ...seen, weight: at('v'), n: kvHeads * headDim, y: values + row },
+  ]);
   module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, work.query);
   module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, keys + row);
   const shape = [position + 1, heads, kvHeads, headDim] as const;
   module.attendOne(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, work.scores);
   heap.floats(work.mixed, hidden).set(heap.floats(at('hidden'), hidden));
-  product(heap, work.attended, at('o'), heads * headDim, hidden, work.mixed, true);
+  multiply(heap, [{ x: work.attended, weight: at('o'), k: heads * headDim, n: hidden, y: work.mixed, add: true }]);
 }
 
 /** work.normed = norm(work.mixed), and the gate's logits of it if there is a gate. */
@@ -117,7 +153,7 @@ function gateLogits(
 ): Float32Array | undefined {
   heap.module.rmsNorm(work.mixed, heap.address(postAttentionNorm!), 1, hidden, epsilon, work.normed);
   if (!gate) return undefined;
-  product(heap, work.normed, heap.address(gate), hidden, experts, work.logits);
+  multiply(heap, [{ x: work.normed, weight: heap.address(gate), k: hidden, n: experts, y: work.logits }]);
   return heap.floats(work.logits, experts).slice();
 }
 
@@ -130,16 +166,32 @@ function applyExperts(
   choice: TokenChoice | undefined,
   target: Address,
 ): void {
-  const { module } = heap;
   const { indices, weights } = choice ?? wholeToOne;
   const [wide, narrow] = [heap.address(gateUp!), heap.address(down!)];
-  indices.forEach((expert, i) => {
-    const matrix = 4 * expert * hidden * intermediate;
-    product(heap, work.normed, wide + 2 * matrix, hidden, 2 * intermediate, work.gateUp);
-    module.swiGlu(work.gateUp, 1, intermediate, work.inner);
-    if (weights[i] !== 1) module.scale(work.inner, intermediate, weights[i]!);
-    product(heap, work.inner, narrow + matrix, intermediate, hidden, target, true);
-  });
+  const chosen = [...indices].map((expert, i) => ({
+    matrix: 4 * expert * hidden * intermediate,
+    gateUp: work.gateUp + 8 * i * intermediate,
+    inner: work.inner + 4 * i * intermediate,
+    output: work.outputs + 4 * i * hidden,
+  }));
+  const [up, back] = [
+    { x: work.normed, k: hidden, n: 2 * intermediate },
+    { k: intermediate, n: hidden },
+  ];
+  multiply(
+    heap,
+    chosen.map(({ matrix, gateUp }) => ({ ...up, weight: wide + 2 * matrix, y: gateUp })),
+  );
+  heap.module.swiGlu(work.gateUp, chosen.length, intermediate, work.inner);
+  multiply(
+    heap,
+    chosen.map(({ matrix, inner, output }) => ({ ...back, x: inner, weight: narrow + matrix, y: output })),
+  );
+  const sum = heap.floats(target, hidden);
+  for (const [i, { output }] of chosen.entries()) {
+    const values = heap.floats(output, hidden);
+    for (let j = 0; j < hidden; j++) sum[j]! += weights[i]! * values[j]!;
+  }
 }
 
 /** A dense feed-forward is one expert that every token visits. */

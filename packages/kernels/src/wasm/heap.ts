@@ -54,7 +54,6 @@ export interface KernelModule {
     scale: number,
     scores: Address,
   ): void;
-  scale(x: Address, n: number, factor: number): void;
   gatherRows(x: Address, rows: number, widthBytes: number, indices: Address, count: number, out: Address): number;
   scatterAddRows(x: Address, count: number, width: number, indices: Address, out: Address, rows: number): void;
   takeRows(x: Address, rows: number, width: number, indices: Address, count: number, out: Address): void;

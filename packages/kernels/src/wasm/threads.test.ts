@@ -5,6 +5,7 @@ import {
   adamWUpdate,
   combineRows,
   crossEntropy,
+  decodeLayer,
   flashAttention,
   groupedMatMul,
   matMul,
@@ -13,6 +14,7 @@ import {
   sumOfSquares,
   swiGlu,
 } from '../index.js';
+import { installDecodeLayer } from './decode-layer.js';
 import { openWasmHeap, type WasmHeap } from './heap.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
@@ -136,6 +138,7 @@ describeOnBackends('threads', (backend) => {
     installProducts(heaps.get(threads)!);
     installLayers(heaps.get(threads)!);
     installRows(heaps.get(threads)!);
+    installDecodeLayer(heaps.get(threads)!);
   };
   beforeAll(async () => {
     for (const threads of [1, 2, 3]) heaps.set(threads, await openWasmHeap(threads));
@@ -164,6 +167,33 @@ describeOnBackends('threads', (backend) => {
     const one = await values(1);
     for (const threads of [2, 3]) expect(sameBits(one, await values(threads)), `${threads} threads`).toBe(true);
     tf.dispose(tensors);
+  });
+
+  it('give the bits of one thread in one token through a layer', async () => {
+    const [hidden, width, intermediate] = [257, 240, 521];
+    const random = (...shape: number[]) => tf.randomNormal(shape, 0, 0.1, 'float32', shape.length + shape[0]!);
+    const weights = {
+      ...{ inputNorm: random(hidden), postAttentionNorm: random(hidden) },
+      ...{ q: random(hidden, width), k: random(hidden, 120), v: random(hidden, 120), o: random(width, hidden) },
+      gate: random(hidden, 3),
+      gateUp: random(3, hidden, 2 * intermediate),
+      down: random(3, intermediate, hidden),
+    } as Parameters<typeof decodeLayer>[1];
+    const token = random(1, hidden) as tf.Tensor2D;
+    const rotation = { cos: tf.ones<tf.Rank.R2>([1, 15]), sin: tf.zeros<tf.Rank.R2>([1, 15]) };
+    const step = async (threads: number) => {
+      use(threads);
+      const [k, v] = [random(1, 7, 4, 30), random(1, 7, 4, 30)] as [tf.Tensor4D, tf.Tensor4D];
+      const options = { epsilon: 1e-5, numExpertsPerTok: 2, normTopkProb: true };
+      const { hidden: out, routing } = decodeLayer(token, weights, { k, v, position: 5 }, rotation, options);
+      const made = [out, k, v, routing!.weights];
+      const read = await Promise.all(made.map((t) => t.data<'float32'>()));
+      tf.dispose([made, { ...routing }]);
+      return read;
+    };
+    const one = await step(1);
+    for (const threads of [2, 3]) expect(sameBits(one, await step(threads)), `${threads} threads`).toBe(true);
+    tf.dispose([{ ...weights }, token, rotation]);
   });
 
   it('give the bits of one thread in an optimiser step and a sum of squares', async () => {
