@@ -6,6 +6,7 @@ export { readJsonlDataset } from './jsonl-dataset.js';
 export { byGroup, type Metric, mean, proportion, ratioOfSums, type Scored, type ValueOptions } from './metric.js';
 export { type OpenAiModelOptions, openAiModel } from './open-ai-model.js';
 export { renderReport } from './report/render-report.js';
+export { renderRoutingReport } from './report/render-routing-report.js';
 export {
   type ConfusionResult,
   type EvaluationResults,
@@ -18,6 +19,7 @@ export {
   type TaskResult,
   type ValueResult,
 } from './results.js';
+export type { LayerRouting, RoutedPassage, RoutingReport, Visit } from './routing-report.js';
 export { type RunOptions, type Scorer, type Solver, type Task, type TaskOptions, task } from './task.js';
 export { type ChatScore, type ChatTaskOptions, chatTask } from './tasks/chat.js';
 export { type Detector, detectionTask } from './tasks/detection.js';

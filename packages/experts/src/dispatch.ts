@@ -1,20 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { combineRows, dispatchRows, type GroupedRowPlan } from '@therapeutic-moe/kernels';
 import { dims } from '@therapeutic-moe/nn';
-import { oneHotFloat, type Routing } from '@therapeutic-moe/router';
+import { type CapacityLimits, capacityPlan, oneHotFloat, type Routing } from '@therapeutic-moe/router';
 import type { ExpertPass, Experts } from './experts.js';
+import { readsAtOnce } from './reads-at-once.js';
 import { sortByExpert } from './sort-plan.js';
+import { sortByExpertOnDevice } from './sort-plan-on-device.js';
 
 /**
- * `sorted`: dropless; tokens are sorted by expert and only the chosen experts compute (MegaBlocks, arXiv:2211.15841).
- * Reads the choices on the host once. `dense`: every expert computes every token and a mask weighs them: the reference,
- * and the form for backends that cannot read synchronously.
+ * `sorted`: tokens are sorted by expert and only the chosen experts compute (MegaBlocks, arXiv:2211.15841). The sort
+ * runs on the host, which reads the choices once, or on the device where the backend cannot read at once (WebGPU).
+ * `dense`: every expert computes every token and a mask weighs them: the reference.
  */
 export type Dispatch = 'sorted' | 'dense';
 
-/** The sparse form wherever the backend can read the choices at once; WebGPU cannot. */
+/** The sparse form wherever the backend can read the choices at once. */
 export function defaultDispatch(): Dispatch {
-  return tf.getBackend() === 'webgpu' ? 'dense' : 'sorted';
+  return readsAtOnce() ? 'sorted' : 'dense';
 }
 
 /** How a layer of experts is applied. */
@@ -25,13 +27,28 @@ export interface ApplyOptions {
   readonly pass?: ExpertPass;
 }
 
+/** How a layer of experts with limited places is applied. */
+export interface CapacityOptions extends Omit<CapacityLimits, 'experts'> {
+  readonly pass?: ExpertPass;
+}
+
+/** A type, not an interface, so that `tf.tidy` can return it. */
+export type CapacityOutput = {
+  /** `[tokens, hidden]`, 0 for a token whose choices were all dropped. */
+  readonly output: tf.Tensor2D;
+  /** `[experts]` how many choices found no place. */
+  readonly overflow: tf.Tensor1D;
+};
+
 /**
  * The Mixture-of-Experts layer: `y[t] = sum_j weights[t, j] * expert[indices[t, j]](hidden[t])`.
+ *
+ * Drops nothing.
  *
  * @param hidden `[tokens, hidden]`.
  * @returns `[tokens, hidden]`. Caller disposes.
  * @throws when routing and hidden states differ in tokens, or the router knows another number of experts; with `sorted`
- *   also when a routing weight is not finite (`dense` cannot look and gives NaN).
+ *   also when a routing weight is not finite, where the backend can read at once (else it gives NaN, as `dense` does).
  */
 export function applyExperts(
   hidden: tf.Tensor2D,
@@ -39,16 +56,31 @@ export function applyExperts(
   experts: Experts,
   { dispatch = defaultDispatch(), mask, pass }: ApplyOptions = {},
 ): tf.Tensor2D {
-  const { tokens } = dims('applyExperts: hidden', hidden, ['tokens', 'hidden'], { hidden: experts.hidden });
-  dims('applyExperts: routing.probabilities', routing.probabilities, ['tokens', 'experts'], {
-    tokens,
-    experts: experts.experts,
-  });
-  dims('applyExperts: routing.indices', routing.indices, ['tokens', 'k'], { tokens });
-  if (mask) dims('applyExperts: mask', mask, ['tokens'], { tokens });
+  checkRouting('applyExperts', hidden, routing, experts, mask, pass);
   return dispatch === 'sorted'
     ? applySorted(hidden, routing, experts, mask, pass)
     : applyDense(hidden, routing, experts, mask, pass);
+}
+
+/**
+ * The same layer where every expert takes at most `capacity` tokens, on the device from end to end (GShard,
+ * arXiv:2006.16668). A dropped choice adds nothing; the weights of a token's other choices stay as they are.
+ *
+ * @param hidden `[tokens, hidden]`.
+ * @returns the output and what was dropped. Caller disposes.
+ * @throws when routing and hidden states do not fit, or the capacity is no whole number.
+ */
+export function applyWithCapacity(
+  hidden: tf.Tensor2D,
+  routing: Routing,
+  experts: Experts,
+  { pass, ...limits }: CapacityOptions,
+): CapacityOutput {
+  checkRouting('applyWithCapacity', hidden, routing, experts, limits.mask, pass);
+  return tf.tidy(() => {
+    const plan = capacityPlan(routing.indices, routing.weights, { ...limits, experts: experts.experts });
+    return { output: applyPlanned(hidden, routing.weights, experts, plan, pass), overflow: plan.overflow };
+  });
 }
 
 /**
@@ -63,7 +95,34 @@ export function applyPlanned(
   plan: GroupedRowPlan,
   pass?: ExpertPass,
 ): tf.Tensor2D {
-  return tf.tidy(() => combineRows(experts.applyGrouped(dispatchRows(hidden, plan), plan, pass), weights, plan));
+  return tf.tidy(() => {
+    const groups = { ...plan, tokens: hidden.shape[0] };
+    return combineRows(experts.applyGrouped(dispatchRows(hidden, plan), groups, pass), weights, plan);
+  });
+}
+
+function checkRouting(
+  where: string,
+  hidden: tf.Tensor2D,
+  routing: Routing,
+  experts: Experts,
+  mask?: tf.Tensor1D,
+  pass?: ExpertPass,
+): void {
+  const { tokens } = dims(`${where}: hidden`, hidden, ['tokens', 'hidden'], { hidden: experts.hidden });
+  dims(`${where}: routing.probabilities`, routing.probabilities, ['tokens', 'experts'], {
+    tokens,
+    experts: experts.experts,
+  });
+  const { k } = dims(`${where}: routing.indices`, routing.indices, ['tokens', 'k'], { tokens });
+  dims(`${where}: routing.weights`, routing.weights, ['tokens', 'k'], { tokens, k });
+  if (mask) dims(`${where}: mask`, mask, ['tokens'], { tokens });
+  const sequences = pass?.sequences;
+  if (sequences && sequences.batch * sequences.seq !== tokens) {
+    throw new Error(
+      `${where}: pass.sequences says ${sequences.batch} sequences of ${sequences.seq}, but there are ${tokens} tokens.`,
+    );
+  }
 }
 
 function applySorted(
@@ -74,12 +133,18 @@ function applySorted(
   pass?: ExpertPass,
 ): tf.Tensor2D {
   return tf.tidy(() => {
-    const k = routing.indices.shape[1];
-    const real = mask?.dataSync();
-    refuseNotFinite(routing.weights.dataSync(), k, real);
-    const plan = sortByExpert(routing.indices.dataSync(), k, experts.experts, real);
+    const plan = readsAtOnce()
+      ? sortOnHost(routing, experts.experts, mask)
+      : sortByExpertOnDevice(routing.indices, experts.experts, mask);
     return applyPlanned(hidden, routing.weights, experts, plan, pass);
   });
+}
+
+function sortOnHost({ indices, weights }: Routing, experts: number, mask?: tf.Tensor1D): GroupedRowPlan {
+  const k = indices.shape[1];
+  const real = mask?.dataSync();
+  refuseNotFinite(weights.dataSync(), k, real);
+  return sortByExpert(indices.dataSync(), k, experts, real);
 }
 
 /** A NaN in a gate is still sorted somewhere by top-k, so only the weights show it. */

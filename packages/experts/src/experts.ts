@@ -1,7 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from '@therapeutic-moe/nn';
+import type { SequenceCache } from '@therapeutic-moe/router';
 
-/** Rows sorted by expert, and what they are. Rows past the last offset stand for nothing and give zeros. */
+/**
+ * Rows sorted by expert and, within an expert, by token; empty rows come last in their expert, or after the last
+ * offset. What an empty row gives is never read, and its gradient is zero; it must only be finite.
+ */
 export interface ExpertRows {
   /** `experts + 1` ascending row numbers, on the host or as int32 `[experts + 1]` on the device. */
   readonly offsets: readonly number[] | tf.Tensor1D;
@@ -9,6 +13,14 @@ export interface ExpertRows {
   readonly groupOfRow: tf.Tensor1D;
   /** int32 `[rows]` the token of each row; `tokens` where the row is empty. */
   readonly tokenOfRow: tf.Tensor1D;
+  /** How many tokens there are. */
+  readonly tokens: number;
+}
+
+/** Tokens of several sequences, one sequence after the other. */
+export interface Sequences {
+  readonly batch: number;
+  readonly seq: number;
 }
 
 /** What one pass tells the experts besides the rows. */
@@ -16,7 +28,12 @@ export interface ExpertPass {
   /** Present while training: seeds dropout. Absent: none. */
   readonly seed?: number;
   /** How the tokens lie in sequences, `tokens = batch * seq`; for experts that look along a sequence. */
-  readonly sequences?: { readonly batch: number; readonly seq: number };
+  readonly sequences?: Sequences;
+  /**
+   * Decoding one sequence: the keys and values of its earlier tokens, for experts with attention. Keys name the expert;
+   * one cache serves one layer, in one form of dispatch.
+   */
+  readonly cache?: SequenceCache;
 }
 
 /**

@@ -93,10 +93,10 @@ function runDevice(
   const [begin, size] = [own[0]!, own.at(-1)! - own[0]!];
   if (size === 0) return [];
   const groups = {
+    tokens: rowOfChoice.shape[0],
     offsets: own.map((offset) => offset - begin),
     groupOfRow: tf.sub(tf.slice(groupOfRow, begin, size), tf.scalar(first, 'int32')) as tf.Tensor1D,
     tokenOfRow: tf.slice(tokenOfRow, begin, size),
-    tokens: rowOfChoice.shape[0],
   };
   return [shard.applyGrouped(tf.slice(rows, [begin, 0], [size, -1]), groups, pass)];
 }

@@ -17,10 +17,12 @@ import {
   RmsNorm,
   seedFor,
 } from '@therapeutic-moe/nn';
-import type { Routing } from '@therapeutic-moe/router';
+import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession } from './decoder-session.js';
+import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+import { layerCache } from './sequence-cache.js';
 
 /** Options of one forward pass. */
 export interface ForwardOptions {
@@ -28,6 +30,13 @@ export interface ForwardOptions {
   readonly cache?: KvCache;
   /** Logits of the last position only. */
   readonly lastOnly?: boolean;
+  /** Decoding: what routers and experts that look along the sequence keep of earlier tokens. */
+  readonly sequenceCache?: SequenceCache;
+  /** `[batch * seq]`, 0 where the token is padding: it visits no expert. Absent: all are real. */
+  readonly mask?: ArrayLike<number>;
+  /** Choices to repeat instead of choosing, one layer each (`recordRouting`). */
+  readonly replay?: RoutingReplay;
+  /** Its seed, present while training, seeds dropout, jitter and noise. */
   readonly context?: ApplyContext;
 }
 
@@ -37,6 +46,8 @@ export interface ForwardResult {
   readonly logits: tf.Tensor3D;
   /** One per layer, over `batch * seq` tokens; empty for a dense model. */
   readonly routings: readonly Routing[];
+  /** `[experts]` for each layer: how many choices found no place. Empty where places are not limited. */
+  readonly overflows: readonly tf.Tensor1D[];
 }
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
@@ -95,30 +106,64 @@ export class CausalLm implements LinearHost {
    * @param ids int32 `[batch, seq]`, each in `[0, vocab)`; check them where text becomes ids.
    * @throws when the positions exceed `maxPositions`.
    */
-  forward(ids: tf.Tensor2D, { cache, lastOnly = false, context }: ForwardOptions = {}): ForwardResult {
+  forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
-    const start = cache?.length ?? 0;
-    if (start + seq > this.maxPositions) {
-      throw new Error(
-        `model.forward: ${start + seq} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
-      );
-    }
+    this.#checkPass(batch * seq, seq, options);
+    const { cache, lastOnly = false, context } = options;
     const result = tf.tidy(() => {
-      const rope = ropeTables(this.#rope, start, seq);
+      const rope = ropeTables(this.#rope, cache?.length ?? 0, seq);
+      const passOf = this.#feedForwardPass(batch, seq, options);
       let hidden = this.#embedding.apply(ids) as tf.Tensor3D;
       const routings: Routing[] = [];
+      const overflows: tf.Tensor1D[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
-        const pass = { rope, context, ...(cache ? { cache: { store: cache, layer } } : {}) };
-        const step = inLayer(layer, () => decoder.apply(hidden, pass));
+        const step = inLayer(layer, () => {
+          const pass = { rope, context, ...(cache && { cache: { store: cache, layer } }), feedForward: passOf(layer) };
+          return decoder.apply(hidden, pass);
+        });
         hidden = step.hidden;
         if (step.routing) routings.push(step.routing);
+        if (step.overflow) overflows.push(step.overflow);
       }
       const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
       const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
-      return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings };
+      return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings, overflows };
     });
     return result as ForwardResult;
+  }
+
+  #checkPass(tokens: number, seq: number, { cache, mask, replay }: ForwardOptions): void {
+    const end = (cache?.length ?? 0) + seq;
+    if (end > this.maxPositions) {
+      throw new Error(
+        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
+      );
+    }
+    if (mask && mask.length !== tokens)
+      throw new Error(`model.forward: mask must have batch * seq = ${tokens} entries, got ${mask.length}.`);
+    if (replay && replay.length !== this.#layers.length) {
+      throw new Error(
+        `model.forward: replay must have the choices of ${this.#layers.length} layers, got ${replay.length}; record them with this model.`,
+      );
+    }
+  }
+
+  /** What every layer's feed-forward is told; the layers draw their noise from seeds of their own. */
+  #feedForwardPass(batch: number, seq: number, options: ForwardOptions): (layer: number) => FeedForwardPass {
+    const { mask, replay, sequenceCache, context } = options;
+    const masked = mask && {
+      mask: tf.tensor1d(Float32Array.from(mask)),
+      realTokens: Array.from(mask).filter((one) => one !== 0).length,
+    };
+    const seed = context?.dropoutSeed;
+    return (layer) => ({
+      sequences: { batch, seq },
+      ...masked,
+      ...(seed !== undefined && { seed: seedFor(seed, `layers.${layer}.mixture`) }),
+      ...(replay && { replay: replayTensor(replay, layer) }),
+      ...(sequenceCache && { cache: layerCache(sequenceCache, layer) }),
+    });
   }
 
   /** Starts decoding one sequence. The session holds its own cache and is disposed by the caller. */
@@ -134,6 +179,19 @@ export class CausalLm implements LinearHost {
       'model.norm': this.#norm,
       ...(this.#head ? { lm_head: this.#head } : {}),
     });
+  }
+
+  /** What belongs to a model beside its parameters and is not trained by gradients, by path: balance biases. */
+  buffers(): Map<string, tf.Variable> {
+    const buffers = new Map<string, tf.Variable>();
+    for (const [i, { feedForward }] of this.#layers.entries())
+      for (const [name, buffer] of feedForward.buffers()) buffers.set(`model.layers.${i}.${name}`, buffer);
+    return buffers;
+  }
+
+  /** The mixture of each layer, for measuring, placing and balancing; empty for a dense model. The model owns them. */
+  mixtures(): MixtureFeedForward[] {
+    return this.#layers.map(({ feedForward }) => feedForward).filter((each) => each instanceof MixtureFeedForward);
   }
 
   /** The attention projections by path, the places where adapters go. */
@@ -172,6 +230,13 @@ export class CausalLm implements LinearHost {
     this.#norm.dispose();
     this.#head?.dispose();
   }
+}
+
+/** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */
+export function notFiniteGate(layer: number): Error {
+  return new Error(
+    `model.layers.${layer}: the router's gate is not finite; its hidden state or its weights are not. Lower the learning rate, or check the weights.`,
+  );
 }
 
 /** Runs one layer's part of a pass; its errors say which layer. */

@@ -3,9 +3,25 @@ import { Attention, type AttentionPass, type AttentionProjections } from '@thera
 import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
 import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
 import type { Routing } from '@therapeutic-moe/router';
-import { DenseFeedForward, type Deviations, type FeedForward, MixtureFeedForward } from './feed-forward.js';
+import { createMixture } from './create-mixture.js';
+import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
 import { plainLayer } from './plain-layer.js';
+
+/** What a pass tells a layer besides the hidden states. */
+export interface LayerPass extends AttentionPass {
+  readonly feedForward?: FeedForwardPass;
+}
+
+/** A type, not an interface, so that `tf.tidy` can return it. */
+export type LayerOutput = {
+  /** `[batch, seq, hidden]` */
+  readonly hidden: tf.Tensor3D;
+  /** Where the `batch * seq` tokens went, if they were routed. */
+  readonly routing?: Routing;
+  /** `[experts]` how many choices found no place, where places were limited. */
+  readonly overflow?: tf.Tensor1D;
+};
 
 /** norm, attention, add; norm, feed-forward, add. */
 export class DecoderLayer {
@@ -17,32 +33,29 @@ export class DecoderLayer {
   constructor(config: ModelConfig, deviations: Deviations, seed: number) {
     this.attention = new Attention(config, createProjections(config, deviations, seed));
     this.feedForward = config.mixture
-      ? new MixtureFeedForward(config, deviations, seed)
+      ? createMixture(config, deviations, seed)
       : new DenseFeedForward(config, deviations, seed);
     this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
     this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
   }
 
-  /**
-   * @param x `[batch, seq, hidden]`
-   * @returns the same shape, and the routing of its `batch * seq` tokens. Caller disposes.
-   */
-  apply(x: tf.Tensor3D, pass: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } {
+  /** @param x `[batch, seq, hidden]` @returns tensors that the caller disposes. */
+  apply(x: tf.Tensor3D, pass: LayerPass): LayerOutput {
     const decoded = this.#decode(x, pass);
     if (decoded) return decoded;
-    const result = tf.tidy(() => {
+    return tf.tidy(() => {
       const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
       const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
-      const { output, routing } = this.feedForward.apply(rows);
+      const { output, routing, overflow } = this.feedForward.apply(rows, pass.feedForward);
       const hidden = tf.add(mixed, tf.reshape(output, x.shape)) as tf.Tensor3D;
-      return routing ? { hidden, routing } : { hidden };
+      return { hidden, ...(routing && { routing }), ...(overflow && { overflow }) };
     });
-    return result as { hidden: tf.Tensor3D; routing?: Routing };
   }
 
   /** One token in one kernel, where there is one that knows this layer and the cache can be written in place. */
-  #decode(x: tf.Tensor3D, { cache, rope }: AttentionPass): { hidden: tf.Tensor3D; routing?: Routing } | undefined {
+  #decode(x: tf.Tensor3D, { cache, rope, feedForward }: LayerPass): LayerOutput | undefined {
     if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
+    if (feedForward?.replay || feedForward?.mask || feedForward?.seed !== undefined) return undefined;
     const plain = plainLayer(this);
     if (!plain) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;

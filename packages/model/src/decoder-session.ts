@@ -1,10 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { GrowingKvCache } from '@therapeutic-moe/attention';
-import type { CausalLm } from './causal-lm.js';
+import { type CausalLm, notFiniteGate } from './causal-lm.js';
+import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
+
+/** What a session held at some time. */
+interface SessionMark {
+  readonly length: number;
+  readonly sequences: CacheMark;
+}
 
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
   readonly #cache: GrowingKvCache;
+  readonly #sequenceCache = new ConcatSequenceCache();
   #disposed = false;
 
   constructor(private readonly model: CausalLm) {
@@ -26,33 +34,54 @@ export class DecoderSession {
    */
   async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
     this.#check(ids);
-    const outputs = this.#takeIn(() => {
+    const before = this.#mark();
+    const { outputs, gates } = this.#takeIn(before, () => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
+        sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
-      const choices = routings.map(({ indices }) => tf.reshape(indices, [-1]));
-      return [logits, ...(choices.length > 0 ? [tf.concat(choices)] : [])];
+      const gates = routings.map((routing) => routing.gates);
+      // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
+      const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
+      const chosen = routings.map(({ indices }) => indices);
+      return { outputs: [logits, ...joinFlat(chosen), ...joinFlat(watched)], gates };
     });
-    const [logits, chosen = []] = await Promise.all(outputs.map((output) => output.data()));
-    tf.dispose(outputs);
-    return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
+    try {
+      const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
+      if (!allFinite(logits!) || !allFinite(watched)) throw await explainNotFinite(gates);
+      return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
+    } catch (thrown) {
+      this.#rollBack(before);
+      throw thrown;
+    } finally {
+      tf.dispose([outputs, gates]);
+    }
   }
 
   dispose(): void {
     this.#disposed = true;
     this.#cache.dispose();
+    this.#sequenceCache.dispose();
   }
 
   /** Runs a pass; where it fails after some layers, their new keys and values are taken back. */
-  #takeIn(pass: () => tf.Tensor[]): tf.Tensor[] {
-    const before = this.length;
+  #takeIn<T extends tf.TensorContainer>(before: SessionMark, pass: () => T): T {
     try {
       return tf.tidy(pass);
     } catch (thrown) {
-      this.#cache.truncate(before);
+      this.#rollBack(before);
       throw thrown;
     }
+  }
+
+  #mark(): SessionMark {
+    return { length: this.length, sequences: this.#sequenceCache.mark() };
+  }
+
+  #rollBack({ length, sequences }: SessionMark): void {
+    this.#cache.truncate(length);
+    this.#sequenceCache.rollBack(sequences);
   }
 
   #count(chosen: ArrayLike<number>): Float32Array {
@@ -76,4 +105,25 @@ export class DecoderSession {
       );
     }
   }
+}
+
+/** All values one after the other, or nothing where there is nothing. */
+function joinFlat(tensors: readonly tf.Tensor[]): tf.Tensor[] {
+  return tensors.length > 0 ? [tf.concat(tensors.map((tensor) => tf.reshape(tensor, [-1])))] : [];
+}
+
+function allFinite(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
+}
+
+/** Looks for the layer that began it, now that the logits are not finite. @param gates those of each layer. */
+async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[]): Promise<Error> {
+  for (const [layer, ofLayer] of gates.entries()) {
+    for (const gate of ofLayer) {
+      const values = (await gate.data()) as Float32Array;
+      if (!allFinite(values)) return notFiniteGate(layer);
+    }
+  }
+  return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');
 }

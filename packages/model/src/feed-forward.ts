@@ -1,18 +1,47 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { applyExperts, SwiGluExperts } from '@therapeutic-moe/experts';
+import {
+  applyExperts,
+  applyWithCapacity,
+  type ExpertPass,
+  type Experts,
+  type SharedExpert,
+} from '@therapeutic-moe/experts';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import { joinParameters, Linear, type Parameters, seedFor } from '@therapeutic-moe/nn';
-import { type Routing, TopKRouter } from '@therapeutic-moe/router';
+import {
+  type CapacityConfig,
+  expertCapacity,
+  type RoutePass,
+  type Router,
+  type Routing,
+  TopKRouter,
+} from '@therapeutic-moe/router';
 import type { ModelConfig } from './model-config.js';
+
+/** What a pass tells a feed-forward besides the hidden states. */
+export interface FeedForwardPass extends RoutePass {
+  /** How many tokens the mask leaves; absent: all. */
+  readonly realTokens?: number;
+}
+
+/** A type, not an interface, so that `tf.tidy` can return it. */
+export type FeedForwardOutput = {
+  /** `[tokens, hidden]` */
+  readonly output: tf.Tensor2D;
+  /** Where the tokens went, if they were routed. */
+  readonly routing?: Routing;
+  /** `[experts]` how many choices found no place, where places were limited. */
+  readonly overflow?: tf.Tensor1D;
+};
 
 /** The second half of a decoder layer. */
 export interface FeedForward {
-  /**
-   * @param hidden `[tokens, hidden]`
-   * @returns the output of the same shape, and where the tokens went if they were routed. Caller disposes.
-   */
-  apply(hidden: tf.Tensor2D): { output: tf.Tensor2D; routing?: Routing };
+  /** @param hidden `[tokens, hidden]` @returns tensors that the caller disposes. */
+  apply(hidden: tf.Tensor2D, pass?: FeedForwardPass): FeedForwardOutput;
+  /** What is trained. */
   parameters(): Parameters;
+  /** What is saved with the parameters but not trained by gradients. */
+  buffers(): Parameters;
   dispose(): void;
 }
 
@@ -44,41 +73,99 @@ export class DenseFeedForward implements FeedForward {
     return joinParameters({ 'mlp.gate_up_proj': this.gateUp, 'mlp.down_proj': this.down });
   }
 
+  buffers(): Parameters {
+    return new Map();
+  }
+
   dispose(): void {
     this.gateUp.dispose();
     this.down.dispose();
   }
 }
 
+/** What a mixture is made of; it owns them. */
+export interface MixtureParts {
+  readonly router: Router;
+  readonly experts: Experts;
+  /** Most tokens per expert. Absent: no limit. */
+  readonly capacity?: CapacityConfig;
+  /** Visited by every token. Absent: none. */
+  readonly sharedExpert?: SharedExpert;
+}
+
 /** Router and experts. */
 export class MixtureFeedForward implements FeedForward {
-  readonly router: TopKRouter;
-  readonly experts: SwiGluExperts;
+  readonly router: Router;
+  readonly experts: Experts;
+  readonly capacity?: CapacityConfig;
+  readonly sharedExpert?: SharedExpert;
 
-  constructor(config: ModelConfig, { inner, residual }: Deviations, seed: number) {
-    const { hiddenSize: hidden, intermediateSize: intermediate } = config;
-    const { domains: _, ...routerConfig } = config.mixture!;
-    const gate = Linear.create(hidden, routerConfig.numExperts, { deviation: inner, seed: seedFor(seed, 'gate') });
-    this.router = new TopKRouter(gate, routerConfig);
-    this.experts = SwiGluExperts.create(
-      { experts: routerConfig.numExperts, hidden, intermediate },
-      { deviation: inner, downDeviation: residual, seed: seedFor(seed, 'experts') },
-    );
+  constructor({ router, experts, capacity, sharedExpert }: MixtureParts) {
+    this.router = router;
+    this.experts = experts;
+    if (capacity) this.capacity = capacity;
+    if (sharedExpert) this.sharedExpert = sharedExpert;
   }
 
-  apply(hidden: tf.Tensor2D): { output: tf.Tensor2D; routing: Routing } {
+  apply(hidden: tf.Tensor2D, pass: FeedForwardPass = {}): FeedForwardOutput & { routing: Routing } {
     return tf.tidy(() => {
-      const routing = this.router.route(hidden);
-      return { output: applyExperts(hidden, routing, this.experts), routing };
+      const routing = this.router.route(hidden, pass);
+      const { output, overflow } = this.#dispatch(hidden, routing, pass);
+      const whole = this.sharedExpert ? tf.add(output, this.#shared(this.sharedExpert, hidden, pass)) : output;
+      return { output: whole as tf.Tensor2D, routing, ...(overflow && { overflow }) };
     });
   }
 
+  /**
+   * Moves the router's balance bias, where it has one.
+   *
+   * @param load `[experts]`, share of each in a step's choices.
+   */
+  balance(load: readonly number[], rate: number): void {
+    const { router } = this;
+    if (router instanceof TopKRouter && router.balanceBias)
+      tf.tidy(() => router.updateBias(tf.tensor1d([...load]), rate));
+  }
+
   parameters(): Parameters {
-    return joinParameters({ 'block_sparse_moe.gate': this.router, 'block_sparse_moe.experts': this.experts });
+    const parts = joinParameters({
+      'block_sparse_moe.gate': this.router,
+      'block_sparse_moe.experts': this.experts,
+    });
+    for (const [name, variable] of this.sharedExpert?.parameters() ?? [])
+      parts.set(`block_sparse_moe.${name}`, variable);
+    return parts;
+  }
+
+  buffers(): Parameters {
+    return new Map([...this.router.buffers()].map(([name, buffer]) => [`block_sparse_moe.gate.${name}`, buffer]));
   }
 
   dispose(): void {
     this.router.dispose();
     this.experts.dispose();
+    this.sharedExpert?.dispose();
+  }
+
+  /** Where every token of the pass has a place in any expert, nothing can be dropped and the cheaper form serves. */
+  #dispatch(
+    hidden: tf.Tensor2D,
+    routing: Routing,
+    { mask, realTokens, seed, sequences, cache }: FeedForwardPass,
+  ): FeedForwardOutput {
+    const pass: ExpertPass = { seed, sequences, cache };
+    const tokens = realTokens ?? hidden.shape[0];
+    const { numExperts, numExpertsPerTok } = this.router;
+    const places = this.capacity
+      ? expertCapacity(this.capacity, tokens, numExpertsPerTok, numExperts, seed !== undefined)
+      : tokens;
+    if (places >= tokens) return { output: applyExperts(hidden, routing, this.experts, { mask, pass }) };
+    const { dropBy } = this.capacity!;
+    return applyWithCapacity(hidden, routing, this.experts, { capacity: places, dropBy, mask, pass });
+  }
+
+  #shared(shared: SharedExpert, hidden: tf.Tensor2D, { mask }: FeedForwardPass): tf.Tensor2D {
+    const output = shared.apply(hidden);
+    return mask ? tf.mul(output, tf.expandDims(mask, 1)) : output;
   }
 }

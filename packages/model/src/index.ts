@@ -1,13 +1,22 @@
+export type { AuxiliaryWeights } from './auxiliary-losses.js';
 export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.js';
 export { DecoderSession } from './decoder-session.js';
+export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
-export { loadModelDirectory, readModelConfig, saveModelDirectory } from './hugging-face/directory.js';
+export type {
+  ExpertKind,
+  MixtureConfig,
+  PartialMixtureConfig,
+  RouterKind,
+  SharedExpertConfig,
+} from './mixture-config.js';
 export { loadAdapter, mergeLora } from './model-adapter.js';
-export { type MixtureConfig, type ModelConfig, resolveConfig } from './model-config.js';
+export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
+export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
 export { countParameters, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
-export { presets, therapeuticDomains } from './presets.js';
+export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
+export { type PrunedModel, pruneModel } from './prune-model.js';
 export {
-  type AuxiliaryWeights,
   type TokenBatch,
   type TrainableModel,
   type TrainingLoss,

@@ -34,7 +34,75 @@ describe('resolveConfig', () => {
     [{ tieWordEmbeddings: 'no' }, 'model config: tieWordEmbeddings must be true or false, got "no".'],
     [{ eosTokenId: 13 }, 'model config: eosTokenId is 13, outside the vocabulary of 13.'],
     [{ mixture: { ...mixture, numExpertsPerTok: 5 } }, 'numExpertsPerTok is 5 but numExperts is 3'],
-    [{ mixture: { ...mixture, capacity: 2 } }, "model config: mixture: unknown key 'capacity'"],
+    [{ mixture: { ...mixture, capasity: 2 } }, "model config: mixture: unknown key 'capasity'"],
+    [{ mixture: { ...mixture, capacity: 2 } }, 'model config: mixture.capacity must be an object, got 2.'],
+    [{ mixture: { ...mixture, capacity: { capacityFactor: 0 } } }, 'capacity: capacityFactor must be a number above 0'],
+    [
+      { mixture: { ...mixture, capacity: { dropBy: 'probability' } } },
+      "capacity.dropBy 'probability' lets later tokens push out earlier ones",
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'two-stage', numGroups: 2, topGroups: 1, topExpertsPerGroup: 1 } } },
+      'numGroups is 2 but numExperts is 3',
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'two-stage', numGroups: 3, topGroups: 3, topExpertsPerGroup: 1 } } },
+      'mixture: numExpertsPerTok is 2, but router.topGroups 3 times topExpertsPerGroup 1 is 3; they must be equal.',
+    ],
+    [{ mixture: { ...mixture, router: { kind: 'hierarchical', numGroups: 2 } } }, 'numGroups is 2 but numExperts is 3'],
+    [
+      { mixture: { ...mixture, router: { kind: 'hierarchical', numGroups: 3, topGroups: 1 } } },
+      "unknown key 'topGroups'",
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'supervisor', numAttentionHeads: 3, gateSize: 5 } } },
+      'router.numAttentionHeads is 3 but hiddenSize is 10; it must divide it.',
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'supervisor', numAttentionHeads: 2, gateSize: 0 } } },
+      'mixture: router.gateSize must be a whole number of 1 or more, got 0.',
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'expert-choice' } } },
+      "an earlier token's experts would depend on later ones; a causal decoder needs token choice.",
+    ],
+    [
+      { mixture: { ...mixture, router: { kind: 'top-k' } } },
+      "router.kind must be 'two-stage', 'hierarchical' or 'supervisor', got 'top-k'",
+    ],
+    [
+      { mixture: { ...mixture, scoring: 'sigmoid', router: { kind: 'hierarchical', numGroups: 3 } } },
+      "scoring belongs to top-k routers, but router.kind is 'hierarchical'; leave one of them out.",
+    ],
+    [
+      { mixture: { ...mixture, softmaxOrder: 'after-top-k', router: { kind: 'hierarchical', numGroups: 3 } } },
+      "softmaxOrder is 'after-top-k', but router.kind 'hierarchical' weighs by probabilities; use 'before-top-k'.",
+    ],
+    [
+      { mixture: { ...mixture, groups: { numGroups: 2, topGroups: 1, score: 'max' } } },
+      'numGroups is 2 but numExperts is 3',
+    ],
+    [
+      { mixture: { ...mixture, experts: { kind: 'swiglu' } } },
+      "experts.kind must be one of gelu, specialised, shared-projection, transformer, got 'swiglu'; leave experts out",
+    ],
+    [{ mixture: { ...mixture, experts: { kind: 'gelu', dropout: 0.1 } } }, "mixture.experts: unknown key 'dropout'"],
+    [
+      { mixture: { ...mixture, experts: { kind: 'specialised', dropout: 1 } } },
+      'experts.dropout must be 0 or more and below 1, got 1.',
+    ],
+    [
+      { mixture: { ...mixture, experts: { kind: 'transformer', numAttentionHeads: 5 } } },
+      'experts.numAttentionHeads is 5 but intermediateSize is',
+    ],
+    [
+      { mixture: { ...mixture, sharedExpert: { intermediateSize: 2.5, gate: true } } },
+      'sharedExpert.intermediateSize must be a whole number of 1 or more, got 2.5.',
+    ],
+    [
+      { mixture: { ...mixture, sharedExpert: { intermediateSize: 2, gate: 1 } } },
+      'sharedExpert.gate must be true or false, got 1.',
+    ],
     [
       { mixture: { ...mixture, domains: ['a', 'b'] } },
       'names 2 domains but numExperts is 3; name each expert or none.',

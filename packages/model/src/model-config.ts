@@ -1,16 +1,7 @@
 import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
-import { type RouterConfig, resolveRouterConfig } from '@therapeutic-moe/router';
+import { type MixtureConfig, type PartialMixtureConfig, resolveMixture } from './mixture-config.js';
 import { requireObject } from './require-object.js';
-
-/** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
-export interface MixtureConfig extends RouterConfig {
-  /**
-   * A name per expert, where experts stand for domains. Assigned by training text source, not a property of the
-   * weights.
-   */
-  readonly domains?: readonly string[];
-}
 
 /** A causal decoder, under Hugging Face's names in camelCase. */
 export interface ModelConfig {
@@ -62,18 +53,23 @@ const known = [
   'eosTokenId',
 ];
 
-const knownInMixture = ['numExperts', 'numExpertsPerTok', 'softmaxOrder', 'normTopkProb', 'domains'];
-
 /** Fields without a default. */
 type RequiredField = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
+
+/** Any fields of a config, its mixture as it is given. */
+export type ConfigOverrides = Partial<Omit<ModelConfig, 'mixture'>> & { readonly mixture?: PartialMixtureConfig };
+
+/** A config as given: what has a default may be left out. */
+export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
 
 /**
  * Fills in defaults, checks everything and freezes.
  *
  * @throws Error naming field, value and way out; unknown keys are refused by name.
  */
-export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partial<ModelConfig>): ModelConfig {
+export function resolveConfig(partial: PartialConfig): ModelConfig {
   refuseUnknownKeys('model config', partial, known);
+  const { mixture, ...given } = partial;
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -83,7 +79,7 @@ export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partia
     ropeScaling: { type: 'none' },
     tieWordEmbeddings: false,
     initializerRange: 0.02,
-    ...withoutUndefined(partial),
+    ...withoutUndefined(given),
   };
   for (const field of counts) {
     const value = config[field];
@@ -126,35 +122,14 @@ export function resolveConfig(partial: Pick<ModelConfig, RequiredField> & Partia
   return Object.freeze({
     ...config,
     ropeScaling: rope.scaling,
-    ...(config.mixture ? { mixture: resolveMixture(config.mixture) } : {}),
+    ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }
 
-function resolveMixture(mixture: MixtureConfig): MixtureConfig {
-  requireObject(mixture, 'model config: mixture');
-  refuseUnknownKeys('model config: mixture', mixture, knownInMixture);
-  const { domains, ...router } = mixture;
-  refuseUnsafe('mixture.numExperts', mixture.numExperts);
-  if (domains !== undefined) checkDomains(domains, mixture.numExperts);
-  return Object.freeze({
-    ...resolveRouterConfig(router),
-    ...(domains ? { domains: Object.freeze([...domains]) } : {}),
-  });
-}
-
-function checkDomains(domains: readonly string[], numExperts: number): void {
-  if (!Array.isArray(domains) || domains.some((name) => typeof name !== 'string')) {
-    throw new Error(`model config: mixture.domains must be a list of names, got ${JSON.stringify(domains)}.`);
-  }
-  if (domains.length !== numExperts) {
-    throw new Error(
-      `model config: mixture.domains names ${domains.length} domains but numExperts is ${numExperts}; name each expert or none.`,
-    );
-  }
-  const repeated = domains.find((name, i) => domains.indexOf(name) !== i);
-  if (repeated !== undefined) {
-    throw new Error(`model config: mixture.domains names '${repeated}' twice; give each expert a name of its own.`);
-  }
+function checkMixture(mixture: PartialMixtureConfig, sizes: ModelConfig): MixtureConfig {
+  const resolved = resolveMixture(mixture, sizes);
+  refuseUnsafe('mixture.numExperts', resolved.numExperts);
+  return resolved;
 }
 
 /** Above 2^53 - 1 a float64 skips whole numbers, so that sizes computed from it would be wrong. */

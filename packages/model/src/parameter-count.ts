@@ -1,5 +1,6 @@
 import { type LoraConfig, resolveLoraConfig } from '@therapeutic-moe/lora';
 import type { ModelConfig } from './model-config.js';
+import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
 
 /**
  * Exact numbers of parameters, from the config alone. An adapter's factors are counted in `trainable` only: merged, they
@@ -21,22 +22,25 @@ export interface ParameterCount {
  * @throws when the adapter's settings are impossible or it targets a linear that the model does not have.
  */
 export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r' | 'targetModules'>): ParameterCount {
-  const { hiddenSize, intermediateSize, numHiddenLayers, vocabSize, mixture } = config;
-  const linears = attentionLinears(config);
-  const attention = Object.values(linears).reduce((sum, [input, output]) => sum + input * output, 0);
-  const norms = 2 * hiddenSize;
-  const expert = 3 * hiddenSize * intermediateSize;
-  const gate = mixture ? hiddenSize * mixture.numExperts : 0;
-  const embeddings = vocabSize * hiddenSize * (config.tieWordEmbeddings ? 1 : 2);
-  const outside = embeddings + hiddenSize;
-  const layerWith = (experts: number) => attention + norms + gate + experts * expert;
-  const adapter = lora ? numHiddenLayers * adapterSize(linears, resolveLoraConfig(lora)) : 0;
-  const base = outside + numHiddenLayers * layerWith(mixture?.numExperts ?? 1);
-  return {
-    total: base,
-    trainable: lora ? adapter : base,
-    activePerToken: outside + numHiddenLayers * layerWith(mixture?.numExpertsPerTok ?? 1),
-  };
+  const [outer, layer] = [outerShapes(config), layerShapes(config)].map((shapes) => sumSizes(shapes, config));
+  const total = outer!.total + config.numHiddenLayers * layer!.total;
+  const activePerToken = outer!.total + config.numHiddenLayers * layer!.active;
+  const adapter = lora ? config.numHiddenLayers * adapterSize(attentionLinears(config), resolveLoraConfig(lora)) : 0;
+  return { total, trainable: lora ? adapter : total, activePerToken };
+}
+
+/** Of `active`, a stack of experts counts as the k that a token visits. */
+function sumSizes(
+  shapes: readonly (readonly [string, ParameterShape])[],
+  { mixture }: ModelConfig,
+): { total: number; active: number } {
+  let [total, active] = [0, 0];
+  for (const [, { shape, stacked }] of shapes) {
+    const size = shape.reduce((product, axis) => product * axis, 1);
+    total += size;
+    active += stacked ? (size / mixture!.numExperts) * mixture!.numExpertsPerTok : size;
+  }
+  return { total, active };
 }
 
 /** Keys and values that one token leaves in the cache, in numbers. */
@@ -44,22 +48,7 @@ export function kvValuesPerToken({ numHiddenLayers, numKeyValueHeads, headDim }:
   return 2 * numHiddenLayers * numKeyValueHeads * headDim;
 }
 
-function attentionLinears({
-  hiddenSize,
-  numAttentionHeads,
-  numKeyValueHeads,
-  headDim,
-}: ModelConfig): Record<string, [number, number]> {
-  const [queries, keys] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
-  return {
-    q_proj: [hiddenSize, queries],
-    k_proj: [hiddenSize, keys],
-    v_proj: [hiddenSize, keys],
-    o_proj: [queries, hiddenSize],
-  };
-}
-
-function adapterSize(linears: Record<string, [number, number]>, { r, targetModules }: LoraConfig): number {
+function adapterSize(linears: Record<string, readonly [number, number]>, { r, targetModules }: LoraConfig): number {
   return targetModules.reduce((sum, target) => {
     const sizes = linears[target];
     if (!sizes)

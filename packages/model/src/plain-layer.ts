@@ -39,10 +39,11 @@ function plainFeedForward(feedForward: FeedForward) {
     return gateUp && down && { weights: { gateUp, down }, choice: { numExpertsPerTok: 1, normTopkProb: true } };
   }
   if (!(feedForward instanceof MixtureFeedForward)) return undefined;
-  const { router, experts } = feedForward;
-  if (!(router instanceof TopKRouter && experts instanceof SwiGluExperts)) return undefined;
+  const { router, experts, sharedExpert } = feedForward;
+  if (sharedExpert || !(router instanceof TopKRouter && experts instanceof SwiGluExperts)) return undefined;
+  const { scoring = 'softmax', routedScalingFactor = 1, groups, balanceBias } = router.config;
   const gate = plainWeight(router.gate);
-  if (!gate) return undefined;
+  if (!gate || scoring !== 'softmax' || routedScalingFactor !== 1 || groups || balanceBias) return undefined;
   const { numExpertsPerTok, normTopkProb } = router.config; // a softmax after top-k equals a normalised one before it
   const weights = { gate, gateUp: experts.gateUp.weight, down: experts.down.weight };
   return { weights, choice: { numExpertsPerTok, normTopkProb } };

@@ -188,14 +188,17 @@ describeOnBackends('trainable', (backend) => {
   it('reports load and entropy of real tokens, and nothing to report for a dense model', async () => {
     const [model, dense] = [tinyModel(), tinyModel({ mixture: undefined })];
     const { total, metrics } = trainable(model, allLosses).loss(pad(createBatch(2), 7), { tokensInStep: 10, seed: 1 });
-    expect(Object.keys(metrics).sort()).toEqual([
-      'balance',
-      'crossEntropySum',
-      'domain',
-      'expertLoad',
-      'routingEntropy',
-      'z',
-    ]);
+    const byLayer = ['balanceByLayer', 'domainByLayer', 'expertLoadByLayer', 'gateMeanByLayer', 'zByLayer'];
+    expect(Object.keys(metrics).sort()).toEqual(
+      ['balance', 'crossEntropySum', 'domain', 'expertLoad', 'routingEntropy', 'z', ...byLayer].sort(),
+    );
+    for (const [mean, layers] of [
+      ['balance', 'balanceByLayer'],
+      ['z', 'zByLayer'],
+    ] as const) {
+      const [a, b] = await metrics[layers]!.data();
+      expect((await metrics[mean]!.data())[0]).toBeCloseTo((a! + b!) / 2, 5);
+    }
     const load = await metrics.expertLoad!.data<'float32'>();
     expect(load.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 5);
     expect((await metrics.routingEntropy!.data())[0]).toBeLessThanOrEqual(Math.log(3) + 1e-6);

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { LoraAdapter } from '@therapeutic-moe/lora';
-import { expertLoad, klToUniform, maskedMean, type Routing, zLoss } from '@therapeutic-moe/router';
-import type { CausalLm } from './causal-lm.js';
+import { type AuxiliaryWeights, auxiliaryLosses } from './auxiliary-losses.js';
+import { type CausalLm, notFiniteGate } from './causal-lm.js';
 
 /** A batch of token windows on the host. All arrays have `batch * seq` entries, row by row. */
 export interface TokenBatch {
@@ -17,28 +17,27 @@ export interface TokenBatch {
   readonly domains: Int32Array;
 }
 
-/** Weights of the auxiliary losses; each is a mean over layers and tokens. */
-export interface AuxiliaryWeights {
-  /** Of the divergence of the mean routing probabilities from uniform. */
-  readonly klBalance: number;
-  /** Of the router z-loss. */
-  readonly zLoss: number;
-  /** Of the cross-entropy that teaches the router the domain that its text source was assigned. */
-  readonly domainSupervision: number;
-}
-
 /** A loss to differentiate, and what to log. The tensors belong to the caller. */
 export interface TrainingLoss {
   readonly total: tf.Scalar;
-  /** Scalars, and `expertLoad` `[experts]`. */
+  /** Scalars, `expertLoad` `[experts]`, and vectors by layer, one layer after the other. */
   readonly metrics: Record<string, tf.Tensor>;
 }
 
 /** A model as a trainer sees it: the variables to fit, and the loss of a batch. */
 export interface TrainableModel {
   parameters(): ReadonlyMap<string, tf.Variable>;
+  /** What is saved beside the parameters and is not trained by gradients. */
+  buffers(): ReadonlyMap<string, tf.Variable>;
   loss(batch: TokenBatch, step: { tokensInStep: number; seed?: number }): TrainingLoss;
+  /** @throws naming the layer whose gate is not finite in a step's metrics; every backend reads these. */
+  checkMetrics(metrics: Readonly<Record<string, readonly number[]>>): void;
+  /** Moves balance biases, by the step's metrics, after its update. */
+  afterStep(metrics: Readonly<Record<string, readonly number[]>>): void;
 }
+
+/** DeepSeek-V3's. */
+const usualBiasRate = 0.001;
 
 /**
  * Makes a model trainable: all of it, or with `adapter` only the adapter's factors.
@@ -46,15 +45,23 @@ export interface TrainableModel {
  * The loss of a batch is `sum of cross-entropies / tokensInStep`, plus the auxiliary losses times the batch's share of
  * the step's counted tokens, so that the gradients of micro-batches add up to the gradient of one big batch. That is
  * exact for the cross-entropies, and for the z-loss and the domain loss where the real and the labelled tokens of the
- * micro-batches are in proportion to the counted ones; the balance is a divergence of means, taken per micro-batch.
+ * micro-batches are in proportion to the counted ones; the balances are of means, taken per micro-batch, and a limited
+ * capacity is shared out per micro-batch. Padding visits no expert.
  *
- * @throws from `loss`, when the arrays do not fit the batch, an id is outside the vocabulary, a domain has no expert, or
- *   the step counts no token.
+ * @throws when a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
+ *   an id is outside the vocabulary, a domain has no expert, or the step counts no token.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
   const domains = model.config.mixture?.numExperts ?? 0;
+  const balanced = !adapter && model.config.mixture?.balanceBias === true;
+  if (weights.biasUpdateRate !== undefined && !balanced) {
+    throw new Error(
+      `trainable: biasUpdateRate is ${weights.biasUpdateRate}, but ${adapter ? 'an adapter leaves the router as it is' : 'the model has no balance bias'}; set mixture.balanceBias, or leave the rate out.`,
+    );
+  }
   return {
     parameters: () => (adapter ?? model).parameters(),
+    buffers: () => (adapter ? new Map() : model.buffers()),
     loss(batch, { tokensInStep, seed }) {
       checkBatch(batch, model.vocabSize, domains);
       if (!(tokensInStep > 0)) {
@@ -62,44 +69,29 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
       }
       return tf.tidy(() => {
         const ids = tf.tensor2d(batch.ids, [batch.batch, batch.seq], 'int32');
-        const { logits, routings } = model.forward(ids, { context: { dropoutSeed: seed } });
+        const mask = batch.mask.includes(0) ? { mask: batch.mask } : {};
+        const { logits, routings, overflows } = model.forward(ids, { context: { dropoutSeed: seed }, ...mask });
         const rows = tf.reshape(logits, [-1, model.vocabSize]) as tf.Tensor2D;
         const crossEntropySum = tf.sum(crossEntropy(rows, tf.tensor1d(batch.targets, 'int32')));
         const counted = batch.targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
         const mean = tf.mul(crossEntropySum, 1 / tokensInStep) as tf.Scalar;
         if (routings.length === 0) return { total: mean, metrics: { crossEntropySum } };
-        const auxiliary = auxiliaryLosses(routings, batch);
-        const weighted = tf.addN([
-          tf.mul(auxiliary.balance, weights.klBalance),
-          tf.mul(auxiliary.z, weights.zLoss),
-          tf.mul(auxiliary.domain, weights.domainSupervision),
-        ]);
+        const { weighted, metrics } = auxiliaryLosses(routings, overflows, batch, weights);
         const total = tf.add(mean, tf.mul(weighted, counted / tokensInStep)) as tf.Scalar;
-        return { total, metrics: { crossEntropySum, ...auxiliary } };
+        return { total, metrics: { crossEntropySum, ...metrics } };
       }) as TrainingLoss;
     },
+    checkMetrics({ gateMeanByLayer = [] }) {
+      const layer = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
+      if (layer >= 0) throw notFiniteGate(layer);
+    },
+    afterStep({ expertLoadByLayer }) {
+      if (!balanced || !expertLoadByLayer) return;
+      const rate = weights.biasUpdateRate ?? usualBiasRate;
+      for (const [layer, mixture] of model.mixtures().entries())
+        mixture.balance(expertLoadByLayer.slice(layer * domains, (layer + 1) * domains), rate);
+    },
   };
-}
-
-/** Means over layers, and the load and entropy that a log wants. */
-function auxiliaryLosses(routings: readonly Routing[], batch: TokenBatch) {
-  const mask = tf.tensor1d(Float32Array.from(batch.mask));
-  const domains = tf.tensor1d(batch.domains, 'int32');
-  const labelled = batch.domains.reduce((n, domain) => n + (domain >= 0 ? 1 : 0), 0);
-  const overLayers = (f: (routing: Routing) => tf.Tensor) => tf.mul(tf.addN(routings.map(f)), 1 / routings.length);
-  return {
-    balance: overLayers((routing) => klToUniform(routing, mask)),
-    z: overLayers((routing) => zLoss(routing, mask)),
-    domain: overLayers((routing) => tf.div(tf.sum(crossEntropy(routing.logits, domains)), Math.max(1, labelled))),
-    expertLoad: overLayers((routing) => expertLoad(routing, mask)),
-    routingEntropy: overLayers((routing) => meanTokenEntropy(routing, mask)),
-  };
-}
-
-/** Mean over real tokens of the entropy of their routing probabilities, in nats. */
-function meanTokenEntropy(routing: Routing, mask: tf.Tensor1D): tf.Tensor {
-  const surprise = tf.neg(tf.mul(routing.probabilities, tf.log(tf.add(routing.probabilities, 1e-9))));
-  return tf.squeeze(maskedMean(tf.sum(surprise, 1, true) as tf.Tensor2D, mask));
 }
 
 function checkBatch({ batch, seq, ids, targets, mask, domains }: TokenBatch, vocabSize: number, experts: number): void {

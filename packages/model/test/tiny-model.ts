@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { CausalLm, type ModelConfig, resolveConfig } from '../src/index.js';
+import { CausalLm, type ConfigOverrides, type ModelConfig, resolveConfig } from '../src/index.js';
 
 /** Sizes that differ wherever they can, so that a swapped axis cannot pass; weights large enough to tell experts apart. */
-export function tinyConfig(overrides: Partial<ModelConfig> = {}): ModelConfig {
+export function tinyConfig(overrides: ConfigOverrides = {}): ModelConfig {
   return resolveConfig({
     vocabSize: 13,
     hiddenSize: 5,
@@ -18,7 +18,7 @@ export function tinyConfig(overrides: Partial<ModelConfig> = {}): ModelConfig {
   });
 }
 
-export function tinyModel(overrides: Partial<ModelConfig> = {}, seed = 1): CausalLm {
+export function tinyModel(overrides: ConfigOverrides = {}, seed = 1): CausalLm {
   return CausalLm.create(tinyConfig(overrides), seed);
 }
 

@@ -78,7 +78,8 @@ export class HierarchicalRouter implements Router {
   }
 }
 
-function resolveHierarchicalConfig(config: HierarchicalConfig): HierarchicalConfig {
+/** Checks the settings and returns them frozen. @throws Error naming field, value and way out. */
+export function resolveHierarchicalConfig(config: HierarchicalConfig): HierarchicalConfig {
   const { numExperts, numGroups, numExpertsPerTok, normTopkProb } = config;
   const where = 'hierarchical router';
   refuseUnknownKeys(where, config, ['numExperts', 'numGroups', 'numExpertsPerTok', 'normTopkProb']);

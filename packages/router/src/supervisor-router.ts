@@ -149,7 +149,8 @@ export class SupervisorRouter implements Router {
   }
 }
 
-function resolveSupervisorConfig(config: SupervisorConfig): SupervisorConfig {
+/** Checks the settings and returns them frozen. @throws Error naming field, value and way out. */
+export function resolveSupervisorConfig(config: SupervisorConfig): SupervisorConfig {
   const { numExperts, numExpertsPerTok, numAttentionHeads, causal, normTopkProb, cacheKey } = config;
   const where = 'supervisor router';
   const resolved = { numExperts, numExpertsPerTok, numAttentionHeads, causal, normTopkProb, cacheKey };

@@ -92,7 +92,8 @@ export class TwoStageRouter implements Router {
   }
 }
 
-function resolveTwoStageConfig(config: TwoStageConfig): TwoStageConfig {
+/** Checks the settings and returns them frozen. @throws Error naming field, value and way out. */
+export function resolveTwoStageConfig(config: TwoStageConfig): TwoStageConfig {
   const { numExperts, numGroups, topGroups, topExpertsPerGroup, normTopkProb } = config;
   const where = 'two-stage router';
   refuseUnknownKeys(where, config, ['numExperts', 'numGroups', 'topGroups', 'topExpertsPerGroup', 'normTopkProb']);

@@ -22,3 +22,5 @@ export * as trainer from '@therapeutic-moe/trainer';
 export { type RunTrainOptions, runTrain, type TrainSummary } from './commands/train.js';
 export { LanguageModel, type TextScore } from './language-model.js';
 export { embeddedModelName, type LoadModelOptions, loadModel } from './load-model.js';
+export type { RoutedTexts } from './routed-texts.js';
+export { type RouteRow, routeTexts, writeRoutingReport } from './routing-report.js';

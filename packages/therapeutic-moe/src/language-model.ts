@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Decoder, generateText, guidedDecoder, type TextSampling } from '@therapeutic-moe/generate';
 import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { CausalLm } from '@therapeutic-moe/model';
-import { expertLoad } from '@therapeutic-moe/router';
 import {
   type ChatEvent,
   type ChatMessage,
@@ -12,6 +11,7 @@ import {
 } from '@therapeutic-moe/server';
 import { CHAT_TEMPLATE, StreamDecoder, type Tokenizer } from '@therapeutic-moe/tokenizer';
 import type { GenerationDefaults } from './generation-defaults.js';
+import { type RoutedText, routeIds } from './routed-text.js';
 
 /** The target of a position that is not scored. */
 const UNCOUNTED = -100;
@@ -75,7 +75,7 @@ export class LanguageModel implements ChatModel {
   get expertNames(): readonly string[] {
     const { mixture } = this.decoder.config;
     if (!mixture) return [];
-    return mixture.domains ?? Array.from({ length: mixture.numExperts }, (_, e) => `expert_${e}`);
+    return mixture.domains ?? Array.from({ length: mixture.numExperts }, (_, e) => `expert ${e}`);
   }
 
   /**
@@ -127,17 +127,23 @@ export class LanguageModel implements ChatModel {
     return { nats: await this.#nats(ids, targets), tokens, bytes };
   }
 
-  /** Share of each expert in the choices that a text's tokens make, summed over layers. Texts beyond the context are cut. */
+  /** Where every token of a text goes in every layer, the token that starts it first. */
+  trace(text: string): Promise<RoutedText> {
+    return routeIds(this.decoder, this.#withStart(text));
+  }
+
+  /** Share of each expert in the choices that a text's tokens make, mean over layers and tokens. */
   async routing(text: string): Promise<Record<string, number>> {
-    const ids = this.#withStart(text).slice(0, this.contextLength);
-    const load = tf.tidy(() => {
-      const { routings } = this.decoder.forward(tf.tensor2d([ids], [1, ids.length], 'int32'));
-      if (routings.length === 0) throw new Error('model.routing: this model has no experts.');
-      return tf.mul(tf.addN(routings.map((routing) => expertLoad(routing))), 1 / routings.length);
-    });
-    const shares = (await load.data()) as Float32Array;
-    load.dispose();
-    return this.#shares(shares);
+    const { layers } = await this.trace(text);
+    const visits = new Float32Array(this.expertNames.length);
+    for (const { indices } of layers) for (const expert of indices) visits[expert]! += 1;
+    return this.#shares(visits);
+  }
+
+  /** The characters that each token of a text completes, often none. */
+  tokenTexts(text: string): string[] {
+    const stream = new StreamDecoder(this.tokenizer, false);
+    return this.tokenizer.encode(text).map((id) => stream.push(id));
   }
 
   /** Frees the weights. */

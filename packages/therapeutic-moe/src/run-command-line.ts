@@ -5,6 +5,7 @@ import { evalCommand } from './commands/eval.js';
 import { inspectCommand } from './commands/inspect.js';
 import { linkTensorflowCommand } from './commands/link-tensorflow.js';
 import { logitsCommand } from './commands/logits.js';
+import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
 import { type KnownOption, refuseUnknownOptions } from './refuse-unknown-options.js';
@@ -14,6 +15,7 @@ const commands = {
   chat: chatCommand,
   train: trainCommand,
   eval: evalCommand,
+  route: routeCommand,
   logits: logitsCommand,
   inspect: inspectCommand,
   'link-tensorflow': linkTensorflowCommand,

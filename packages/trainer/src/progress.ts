@@ -56,9 +56,18 @@ export function createProgress(options: {
 /** The figures of one step in a line. */
 export function describeStep({ loss, tokensPerSecond, expertLoad, routingEntropy }: StepRecord): string {
   const parts = [`loss ${loss.toFixed(4)}`, `${Math.round(tokensPerSecond)} tok/s`];
-  if (expertLoad) parts.push(`experts ${expertLoad.map((share) => `${Math.round(share * 100)}`).join('/')}%`);
+  if (expertLoad) parts.push(`experts ${describeLoad(expertLoad)}`);
   if (routingEntropy !== null) parts.push(`entropy ${routingEntropy.toFixed(3)}`);
   return parts.join(' ');
+}
+
+/** More experts than this are told by their range. */
+const MOST_SHARES = 8;
+
+function describeLoad(load: readonly number[]): string {
+  const shares = load.map((share) => Math.round(share * 100));
+  if (shares.length <= MOST_SHARES) return `${shares.join('/')}%`;
+  return `${Math.min(...shares)} to ${Math.max(...shares)}%`;
 }
 
 /** Seconds as 1h02m, 3m04s or 5s. */

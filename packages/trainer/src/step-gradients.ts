@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { sumOfSquares } from '@therapeutic-moe/kernels';
 import { mixSeeds } from './random.js';
-import { countTargets, type Trainable, type TrainBatch } from './trainable.js';
+import { countTargets, type ReadMetrics, type Trainable, type TrainBatch } from './trainable.js';
 
 /** The metrics of a step, read back. */
 export interface StepMetrics {
@@ -79,7 +79,8 @@ export async function computeStepGradients(
     const values = (await packed.data()) as Float32Array;
     packed.dispose();
     const sizes = metricNames.map((name) => measured[0].metrics[name].size);
-    const metrics = readMetrics(values, { metricNames, sizes, counted, tokensInStep, paths, where });
+    const check = (read: ReadMetrics) => trainable.checkMetrics?.(read);
+    const metrics = readMetrics(values, { metricNames, sizes, counted, tokensInStep, paths, where, check });
     tf.dispose(measured.flatMap(({ total, metrics: own }) => [total, ...Object.values(own)]));
     const processedTokens = batches.reduce((sum, batch) => sum + batch.mask.reduce((a, b) => a + b, 0), 0);
     return { gradients, metrics: { ...metrics, tokens: tokensInStep, processedTokens } };
@@ -105,9 +106,11 @@ interface Layout {
   tokensInStep: number;
   paths: readonly string[];
   where: string;
+  check: (metrics: ReadMetrics) => void;
 }
 
-function readMetrics(values: Float32Array, { metricNames, sizes, counted, tokensInStep, paths, where }: Layout) {
+function readMetrics(values: Float32Array, layout: Layout) {
+  const { metricNames, sizes, counted, tokensInStep, paths, where, check } = layout;
   let at = 0;
   let loss = 0;
   const sums: Record<string, number[]> = Object.fromEntries(
@@ -123,6 +126,11 @@ function readMetrics(values: Float32Array, { metricNames, sizes, counted, tokens
     });
   }
   const squares = values.subarray(at);
+  try {
+    check(sums);
+  } catch (cause) {
+    throw new Error(`train: ${where}: ${(cause as Error).message} Nothing was updated.`, { cause });
+  }
   if (!Number.isFinite(loss))
     throw new Error(
       `train: ${where}: the loss is ${loss}. Nothing was updated; lower the learning rate or check the data.`,

@@ -90,6 +90,14 @@ const auxiliary = section({
   zLoss: optional(number(0), 0.001),
   /** Weight of the loss that teaches the router the rows' domains. 0: the router finds its own division. */
   domainSupervision: optional(number(0), 0),
+  /** Weight of Switch Transformer's balance loss. Absent: not computed, like the two after it. */
+  switchBalance: optional(number(0), undefined),
+  /** Weight of the mean squared distance of the mean routing probabilities from uniform. */
+  mseBalance: optional(number(0), undefined),
+  /** Weight of the balance loss within each sequence. */
+  sequenceBalance: optional(number(0), undefined),
+  /** How far the balance bias of each expert moves after a step, for models whose mixture has balanceBias. */
+  biasUpdateRate: optional(positive, undefined),
 });
 
 const root = section({

@@ -22,6 +22,8 @@ export interface StepRecord {
   readonly tokensPerSecond: number;
   /** Share of the visits per expert. */
   readonly expertLoad: readonly number[] | null;
+  /** The same for each layer. Absent where the model does not tell. */
+  readonly expertLoadByLayer?: readonly (readonly number[])[];
   /** Nats. */
   readonly routingEntropy: number | null;
   /** Seconds of training so far, over all sessions. */

@@ -46,8 +46,28 @@ async function weightsHash(trainable: Trainable): Promise<string> {
   return hash.digest('hex');
 }
 
-async function finalHash(more: Partial<TrainOptions>): Promise<string> {
-  const trainable = toyTrainable();
+/** A toy whose loss is scaled by a buffer that moves after each step. */
+function buffered(): ReturnType<typeof toyTrainable> {
+  const toy = toyTrainable();
+  const bias = tf.tidy(() => tf.variable(tf.zeros([2]), false));
+  return {
+    ...toy,
+    buffers: () => new Map([['bias', bias]]),
+    loss: (batch, step) => {
+      const { total, metrics } = toy.loss(batch, step);
+      return { total: tf.mul(total, tf.add(1, tf.sum(bias))) as tf.Scalar, metrics };
+    },
+    afterStep: ({ expertLoad, routingEntropy }) =>
+      tf.tidy(() => bias.assign(tf.add(bias, tf.mul(tf.tensor1d([...expertLoad!]), 0.1 * routingEntropy![0]!)))),
+    dispose: () => {
+      toy.dispose();
+      bias.dispose();
+    },
+  };
+}
+
+async function finalHash(more: Partial<TrainOptions>, make = toyTrainable): Promise<string> {
+  const trainable = make();
   await train(options(trainable, more));
   const hash = await weightsHash(trainable);
   trainable.dispose();
@@ -103,6 +123,31 @@ describeOnBackends('train', () => {
     await writeFile(join(checkpoints, 'step-00000009', 'state.json'), '{"form');
     expect(await latestTrainCheckpoint(checkpoints)).toBe(join(checkpoints, 'step-00000005'));
     expect(await finalHash({ resume: true })).toBe(whole);
+  });
+
+  it('saves buffers, and a resumed run moves them as the whole one does', async () => {
+    const whole = await finalHash({ output: join(folder, 'whole') }, buffered);
+    expect(whole).not.toBe(await finalHash({ output: join(folder, 'plain') }));
+    const first = buffered();
+    await train(options(first, stopAfter(5)));
+    const moved = await first.buffers!().get('bias')!.data();
+    expect(moved[0]).toBeCloseTo(5 * 0.25 * 0.05, 6);
+    first.dispose();
+    expect(await finalHash({ resume: true }, buffered)).toBe(whole);
+  });
+
+  it("refuses a step in the trainable's own words before anything is updated", async () => {
+    const toy = toyTrainable();
+    const before = await weightsHash(toy);
+    const refusing: Trainable = {
+      ...toy,
+      checkMetrics: ({ routingEntropy }) => {
+        throw new Error(`the entropy is ${routingEntropy![0]}.`);
+      },
+    };
+    await expect(train(options(refusing))).rejects.toThrow('train: step 1: the entropy is 0.5. Nothing was updated.');
+    expect(await weightsHash(toy)).toBe(before);
+    toy.dispose();
   });
 
   it('does not resume from a file that changed without changing size', async () => {

@@ -95,6 +95,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       parameters: trainable.parameters(),
       'first-moments': optimizer.firstMoments,
       'second-moments': optimizer.secondMoments,
+      ...buffersOf(trainable),
     };
     const start = await startState(options, tensors);
     const run = { ...start };
@@ -142,6 +143,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
         const scale = clipScale(metrics.gradientNorm, options.maxGradientNorm ?? 1);
         optimizer.update(gradients, step, learningRate, scale);
         tf.dispose([...gradients.values()]);
+        trainable.afterStep?.(metrics.others);
         run.step = step;
         run.tokens += metrics.tokens;
         const seconds = (performance.now() - began) / 1000;
@@ -166,7 +168,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
               folder,
               'best',
               { ...run, data: data.state() },
-              { parameters: trainable.parameters() },
+              { parameters: trainable.parameters(), ...buffersOf(trainable) },
             );
             await pruneTrainCheckpoints(folder, 'best', 1);
           }
@@ -193,6 +195,12 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   } finally {
     optimizer.dispose();
   }
+}
+
+/** The group of a trainable's buffers, where it has any. */
+function buffersOf(trainable: Trainable): TensorGroups {
+  const buffers = trainable.buffers?.();
+  return buffers && buffers.size > 0 ? { buffers } : {};
 }
 
 type RunState = { -readonly [Key in keyof TrainState]: TrainState[Key] };
@@ -302,7 +310,8 @@ function toRecord(
   metrics: StepMetrics,
   at: { step: number; learningRate: number; seconds: number; elapsed: number },
 ): StepRecord {
-  const { balance, z, domain, expertLoad, routingEntropy, ...rest } = metrics.others;
+  const { balance, z, domain, expertLoad, routingEntropy, gateMeanByLayer: _, ...rest } = metrics.others;
+  const { expertLoadByLayer, ...others } = rest;
   return {
     step: at.step,
     loss: metrics.loss,
@@ -319,9 +328,14 @@ function toRecord(
     elapsed: at.elapsed,
     numTensors: tf.memory().numTensors,
     ...Object.fromEntries(
-      Object.entries(rest).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
+      Object.entries(others).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
     ),
+    ...(expertLoadByLayer && expertLoad && { expertLoadByLayer: intoRows(expertLoadByLayer, expertLoad.length) }),
   };
+}
+
+function intoRows(values: readonly number[], width: number): number[][] {
+  return Array.from({ length: values.length / width }, (_, row) => values.slice(row * width, (row + 1) * width));
 }
 
 /** Scores every set; the result over all of them is called `all` and comes last. */

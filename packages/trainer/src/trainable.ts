@@ -26,10 +26,14 @@ export interface LossTerms {
   readonly total: tf.Scalar;
   /**
    * Scalars or 1-D: `crossEntropySum` (nats over the counted tokens, required), and where the model has them `balance`,
-   * `z`, `domain`, `routingEntropy` (means over the batch) and `expertLoad` `[experts]` (shares).
+   * `z`, `domain`, `routingEntropy`, `dropRate` (means over the batch), `expertLoad` `[experts]` (shares), and vectors by
+   * layer such as `expertLoadByLayer` `[layers · experts]`.
    */
   readonly metrics: Readonly<Record<string, tf.Tensor>>;
 }
+
+/** The metrics of a step as plain numbers, averaged over its micro-batches by their counted tokens. */
+export type ReadMetrics = Readonly<Record<string, readonly number[]>>;
 
 /** Anything with Variables and a loss. */
 export interface Trainable {
@@ -41,6 +45,12 @@ export interface Trainable {
    * while training and seeds dropout; in evaluation it is absent.
    */
   loss(batch: TrainBatch, step: { tokensInStep: number; seed?: number }): LossTerms;
+  /** Variables that are saved and restored with the parameters but not trained by gradients. Absent: none. */
+  buffers?(): ReadonlyMap<string, tf.Variable>;
+  /** Looks at a step's metrics before anything is updated. @throws to refuse the step, in words of its own. */
+  checkMetrics?(metrics: ReadMetrics): void;
+  /** Called after each update: the place to change buffers. What it does must follow from its argument alone. */
+  afterStep?(metrics: ReadMetrics): void;
 }
 
 /** Tokens of a batch whose prediction counts. */

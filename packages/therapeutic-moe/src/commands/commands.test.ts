@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { countParameters, presets } from '@therapeutic-moe/model';
 import { runCommand } from 'citty';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { refuseUnknownOptions } from '../refuse-unknown-options.js';
@@ -74,6 +78,19 @@ describe('inspect', () => {
     expect(out.parameters.trainable).toBe(2 * 4 * (d + 4 * h + 2 * (d + 2 * h) + 4 * h + d));
     expect(out.bytes).toEqual({ bfloat16: 2 * out.parameters.total, float32: 4 * out.parameters.total });
     expect(out.kvBytesPerToken.bfloat16).toBe(2 * 2 * 2 * 2 * h);
+  });
+
+  it("counts a model of our own layout too, and refuses one that is nobody's by its file", async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'inspect-'));
+    const file = join(folder, 'config.json');
+    const config = presets.constellation();
+    await writeFile(file, JSON.stringify({ model_type: 'therapeutic_moe', config }));
+    const out = JSON.parse(await run(inspectCommand, '--model', folder, '--json'));
+    expect(out.parameters).toEqual(countParameters(config));
+    vi.restoreAllMocks();
+    await writeFile(file, JSON.stringify({ model_type: 'therapeutic_moe', config: { ...config, vocabSize: 0 } }));
+    await expect(run(inspectCommand, '--config', file)).rejects.toThrow('config.json: model config: vocabSize must be');
+    await rm(folder, { recursive: true });
   });
 
   it('asks for exactly one of model and config', async () => {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { configFromHuggingFace, countParameters, kvValuesPerToken, type ModelConfig } from '@therapeutic-moe/model';
+import { configFromJson, countParameters, kvValuesPerToken, type ModelConfig } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
 import { readNumber } from './numbers.js';
 
@@ -47,7 +47,7 @@ export const inspectCommand = defineCommand({
             r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
             targetModules: (args['lora-targets'] ?? attentionLinears).split(',').map((name) => name.trim()),
           };
-    const result = inspect(configFromHuggingFace(await readJson(file), file), lora);
+    const result = inspect(configFromJson(await readJson(file), file), lora);
     if (args.json) {
       console.log(JSON.stringify(result));
       return;

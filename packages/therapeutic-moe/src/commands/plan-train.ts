@@ -24,6 +24,11 @@ export async function planTrain(config: TrainConfig, tokenizer: Tokenizer): Prom
   }
   checkAdapter(planned, lora);
   if (auxiliary.domainSupervision > 0) checkDomains(planned, data.domains);
+  if (auxiliary.biasUpdateRate !== undefined && (lora || !planned.mixture?.balanceBias)) {
+    throw new Error(
+      `config: auxiliary.biasUpdateRate is ${auxiliary.biasUpdateRate}, but ${lora ? 'an adapter leaves the router as it is' : "the model's mixture has no balanceBias"}; leave it out, or set balanceBias in model.overrides.mixture.`,
+    );
+  }
   return planned;
 }
 

@@ -7,6 +7,7 @@ import { configToHuggingFace, presets, therapeuticDomains } from '@therapeutic-m
 import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic-moe/tokenizer';
 import { resolveTrainConfig } from '@therapeutic-moe/trainer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../load-model.js';
 import { runTrain } from './train.js';
 
 let folder: string;
@@ -82,6 +83,16 @@ const config = (output: string, more: Record<string, unknown> = {}, format: 'tex
     ...more,
   });
 
+/** The therapeutic mixture, balanced by a bias instead of a loss. */
+const balanced = {
+  numExperts: 4,
+  numExpertsPerTok: 2,
+  softmaxOrder: 'before-top-k',
+  normTopkProb: true,
+  scoring: 'sigmoid',
+  balanceBias: true,
+};
+
 const hashOf = async (path: string) =>
   createHash('sha256')
     .update(await readFile(join(folder, path)))
@@ -115,6 +126,40 @@ describe('runTrain', () => {
     expect(await hashOf('chat/model/model.safetensors')).not.toBe(whole);
     expect(await hashOf('chat/model/tokenizer.json')).toBe(await hashOf('tokenizer.json'));
   });
+
+  it.each([
+    ['hierarchical', {}, {}],
+    ['constellation', {}, {}],
+    ['multi-level', {}, {}],
+    ['therapeutic', { mixture: balanced }, { biasUpdateRate: 0.01, sequenceBalance: 0.001, switchBalance: 0.01 }],
+  ])(
+    'trains %s, says what the preset lacks, resumes it to the same bytes and loads it again',
+    async (preset, overrides, auxiliary) => {
+      const told: string[] = [];
+      const logger = { info: () => undefined, warn: (line: string) => void told.push(line) };
+      const run = config(`run-${preset}`, {
+        model: { preset, overrides: { ...tiny, hiddenSize: 16, intermediateSize: 20, headDim: 8, ...overrides } },
+        auxiliary: { domainSupervision: 0, ...auxiliary },
+      });
+      await runTrain(run, { logger });
+      expect(told.filter((line) => line.startsWith(`preset '${preset}'`))).toHaveLength(
+        preset === 'therapeutic' ? 0 : 1,
+      );
+      const [first] = (await readFile(join(run.output, 'train.jsonl'), 'utf8')).split('\n');
+      const { expertLoad, expertLoadByLayer, balanceByLayer } = JSON.parse(first!);
+      expect(expertLoadByLayer.map((load: number[]) => load.length)).toEqual([expertLoad.length, expertLoad.length]);
+      expect(balanceByLayer).toHaveLength(2);
+      const whole = await hashOf(`run-${preset}/model/model.safetensors`);
+      await rm(join(run.output, 'checkpoints/step-00000006'), { recursive: true });
+      await runTrain(run, { logger: silent, resume: true });
+      expect(await hashOf(`run-${preset}/model/model.safetensors`)).toBe(whole);
+      const model = await loadModel(join(run.output, 'model'), { backend: 'wasm' });
+      const shares = Object.values(await model.routing('The tide comes in.'));
+      expect(shares).toHaveLength(expertLoad.length);
+      expect(shares.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+      model.dispose();
+    },
+  );
 
   it('does not resume on another tokenizer or base model at the same path', async () => {
     const files = join(folder, 'start');
@@ -179,6 +224,11 @@ describe('runTrain', () => {
       );
       await refused('early', { model: { from: join(folder, 'absent') } }).toThrow('config.json: cannot be read');
     });
+
+    it('a bias rate for a model without a balance bias', () =>
+      refused('early', { auxiliary: { biasUpdateRate: 0.01 } }).toThrow(
+        "config: auxiliary.biasUpdateRate is 0.01, but the model's mixture has no balanceBias",
+      ));
 
     it('rows longer than the model', () =>
       refused('early', { data: { ...data, sequenceLength: 65 } }).toThrow('data.sequenceLength is 65'));

@@ -8,6 +8,8 @@ import {
   countParameters,
   loadModelDirectory,
   mergeLora,
+  type PresetName,
+  presetGaps,
   saveModelDirectory,
   trainable,
 } from '@therapeutic-moe/model';
@@ -66,6 +68,8 @@ export async function runTrain(
   { resume = false, logger }: RunTrainOptions,
 ): Promise<TrainSummary> {
   for (const warning of trainConfigWarnings(config)) logger.warn(warning);
+  const gap = presetGaps[config.model.preset as PresetName];
+  if (gap) logger.warn(gap);
   const tokenizer = await Tokenizer.fromDirectory(config.tokenizer);
   const modelConfig = await planTrain(config, tokenizer);
   await findResumePoint(config.output, resume);
@@ -124,7 +128,11 @@ export async function runTrain(
     logger.info(`train: ${result.reason} at step ${result.step}; checkpoint ${result.checkpoint}`);
     const wantsBest = (training.save ?? (training.evaluateEverySteps === undefined ? 'last' : 'best')) === 'best';
     if (wantsBest && result.best) {
-      await restoreTensors(result.best.path, { parameters: target.parameters() });
+      const buffers = target.buffers();
+      await restoreTensors(result.best.path, {
+        parameters: target.parameters(),
+        ...(buffers.size > 0 && { buffers }),
+      });
       logger.info(
         `train: saving the weights of step ${result.best.step}, ${result.best.bitsPerByte.toFixed(4)} bits per byte`,
       );
@@ -132,7 +140,10 @@ export async function runTrain(
     const saved = await saveResult(model, adapter, config);
     const summary: TrainSummary = { result, backend, parameters, data: data.sizes, ...saved };
     await writeFileAtomic(join(config.output, 'summary.json'), `${JSON.stringify({ config, ...summary }, null, 2)}\n`);
-    await writeFileAtomic(join(config.output, 'report.html'), await renderReport(config, summary));
+    await writeFileAtomic(
+      join(config.output, 'report.html'),
+      await renderReport(config, summary, model.config.mixture?.domains),
+    );
     return summary;
   } finally {
     stop.dispose();
@@ -165,7 +176,11 @@ async function saveResult(model: CausalLm, adapter: LoraAdapter | undefined, con
   return { model: folder, ...(adapter ? { adapter: adapterFolder } : {}) };
 }
 
-async function renderReport(config: TrainConfig, { result, backend, parameters }: TrainSummary): Promise<string> {
+async function renderReport(
+  config: TrainConfig,
+  { result, backend, parameters }: TrainSummary,
+  expertNames?: readonly string[],
+): Promise<string> {
   return renderTrainReport({
     title: `Training run ${config.output}`,
     facts: {
@@ -178,6 +193,6 @@ async function renderReport(config: TrainConfig, { result, backend, parameters }
     },
     steps: await readJsonLines<StepRecord>(join(config.output, 'train.jsonl')),
     evaluations: await readJsonLines<EvaluationRecord>(join(config.output, 'evaluations.jsonl')),
-    expertNames: config.data.domains,
+    expertNames,
   });
 }

@@ -9,15 +9,33 @@ import {
   writeSafetensors,
 } from '@therapeutic-moe/checkpoint';
 import { Linear } from '@therapeutic-moe/nn';
-import { CausalLm } from '../causal-lm.js';
-import type { ModelConfig } from '../model-config.js';
-import { configFromHuggingFace, configToHuggingFace } from './config.js';
-import { extractPiece, placePiece, type TensorPiece, tensorMap } from './tensor-map.js';
+import { CausalLm } from './causal-lm.js';
+import { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
+import { fitsHuggingFace } from './hugging-face/fits.js';
+import { extractPiece, placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import type { ModelConfig } from './model-config.js';
+import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
+import { ownTensorMap } from './own-layout/tensor-map.js';
+
+/** How a checkpoint names and arranges what a model holds. */
+interface CheckpointLayout {
+  /** Our paths, each with the pieces that make it up. */
+  tensors(config: ModelConfig): Map<string, TensorPiece[]>;
+  /** `config.json`. */
+  toJson(config: ModelConfig, dtype: string): object;
+}
+
+const huggingFace: CheckpointLayout = { tensors: tensorMap, toJson: configToHuggingFace };
+const own: CheckpointLayout = { tensors: ownTensorMap, toJson: configToOwn };
 
 const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
+  return configFromJson(...(await readConfigJson(directory)));
+}
+
+async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
   const file = join(directory, 'config.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new Error(`${file}: cannot be read; a model folder holds config.json and model.safetensors.`, { cause });
@@ -28,20 +46,34 @@ export async function readModelConfig(directory: string): Promise<ModelConfig> {
   } catch (cause) {
     throw new Error(`${file}: not valid JSON.`, { cause });
   }
-  return configFromHuggingFace(json, file);
+  return [json, file];
 }
 
 /**
- * Loads a checkpoint folder in Hugging Face's layout: `config.json` and `model.safetensors`, whole or in shards.
+ * A `config.json` of either layout: Hugging Face's, or our own by its `model_type`.
+ *
+ * @param content the parsed JSON. @param file named in errors.
+ */
+export function configFromJson(content: unknown, file = 'config.json'): ModelConfig {
+  return isOwn(content) ? configFromOwn(content, file) : configFromHuggingFace(content, file);
+}
+
+function isOwn(content: unknown): boolean {
+  return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
+}
+
+/**
+ * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
  *
  * @returns a model on the active backend; the caller disposes it.
  * @throws when a tensor is missing, surplus or of another shape: before anything is allocated, naming file and tensor.
  */
 export async function loadModelDirectory(directory: string): Promise<CausalLm> {
-  const config = await readModelConfig(directory);
+  const [json, file] = await readConfigJson(directory);
+  const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = tensorMap(config);
+    const map = (isOwn(json) ? own : huggingFace).tensors(config);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
     try {
@@ -56,8 +88,13 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   }
 }
 
+/** All that a checkpoint holds. */
+function variablesOf(model: CausalLm): Map<string, tf.Variable> {
+  return new Map([...model.parameters(), ...model.buffers()]);
+}
+
 async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
-  for (const [path, variable] of model.parameters()) {
+  for (const [path, variable] of variablesOf(model)) {
     const values = new Float32Array(variable.size);
     for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
     tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
@@ -84,22 +121,17 @@ function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>,
 }
 
 /**
- * Writes `config.json` and `model.safetensors` in Hugging Face's layout (Mixtral, or Mistral for a dense model),
- * readable by transformers.
+ * Writes `config.json` and `model.safetensors`: in Hugging Face's layout, readable by transformers, where Mixtral (or
+ * Mistral for a dense model) can say what the config says; otherwise in our own, with `model_type` `therapeutic_moe`.
+ * Buffers stay float32.
  *
- * @throws when an adapter is attached (save it as an adapter, or merge it for good), or the router has no Mixtral form.
+ * @throws when an adapter is attached (save it as an adapter, or merge it for good).
  */
 export async function saveModelDirectory(
   model: CausalLm,
   directory: string,
   { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
 ): Promise<void> {
-  const { mixture } = model.config;
-  if (mixture && !(mixture.normTopkProb || mixture.numExpertsPerTok === 1)) {
-    throw new Error(
-      'saveModelDirectory: Mixtral renormalises the top-k weights, but mixture.normTopkProb is false; no format here holds that.',
-    );
-  }
   for (const [path, linear] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
@@ -108,15 +140,18 @@ export async function saveModelDirectory(
     }
   }
   await mkdir(directory, { recursive: true });
-  const map = tensorMap(model.config);
+  const layout = fitsHuggingFace(model.config) ? huggingFace : own;
+  const map = layout.tensors(model.config);
+  const buffers = model.buffers();
   const tensors: NamedArray[] = [];
-  for (const [path, variable] of model.parameters()) {
+  for (const [path, variable] of variablesOf(model)) {
     const values = (await variable.data()) as Float32Array;
+    const stored = buffers.has(path) ? 'F32' : dtype;
     for (const piece of map.get(path)!) {
-      tensors.push({ name: piece.name, shape: piece.shape, data: extractPiece(piece, values), dtype });
+      tensors.push({ name: piece.name, shape: piece.shape, data: extractPiece(piece, values), dtype: stored });
     }
   }
   await writeSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
-  const config = configToHuggingFace(model.config, dtypeNames[dtype]);
+  const config = layout.toJson(model.config, dtypeNames[dtype]);
   await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }

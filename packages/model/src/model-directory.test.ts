@@ -6,8 +6,8 @@ import { type NamedArray, openCheckpoint, writeSafetensors } from '@therapeutic-
 import { attachLora, detachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { logitsOf, tinyModel } from '../../test/tiny-model.js';
-import { type CausalLm, loadModelDirectory, saveModelDirectory } from '../index.js';
+import { logitsOf, tinyModel } from '../test/tiny-model.js';
+import { type CausalLm, loadModelDirectory, saveModelDirectory } from './index.js';
 
 const ids = [3, 1, 4, 1, 5, 9, 2];
 /** Relative to the largest logit: 11 and 8 bits of each weight are kept, and errors add up over two layers. */
@@ -118,12 +118,15 @@ describeOnBackends('a model folder', () => {
     await expect(loadModelDirectory(directory)).rejects.toThrow('config.json: cannot be read; a model folder holds');
   });
 
-  it('is not written for a model with an adapter on it, or weights that Mixtral cannot hold', async () => {
+  it('is not written for a model with an adapter on it, and in our own layout where Mixtral cannot say it', async () => {
     const adapter = attachLora(model, { r: 2 }, 1);
     await expect(saveModelDirectory(model, directory)).rejects.toThrow('self_attn.q_proj carries an adapter');
     detachLora(model, adapter);
     const plain = tinyModel({ mixture: { ...model.config.mixture!, normTopkProb: false } });
-    await expect(saveModelDirectory(plain, directory)).rejects.toThrow('Mixtral renormalises the top-k weights');
+    await saveModelDirectory(plain, directory); // Mixtral always renormalises
+    expect(JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')).model_type).toBe('therapeutic_moe');
+    await saveModelDirectory(model, directory);
+    expect(JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')).model_type).toBe('mixtral');
     plain.dispose();
   });
 });

@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import {
+  bitsPerByte,
+  measureLoad,
+  reportRouting,
+  sample,
+  survivesSaving,
+  trainPreset,
+} from '@therapeutic-moe/example-train-a-preset';
+import { LanguageModel, model as models } from 'therapeutic-moe';
+
+/** Trains the hierarchical preset, removes half of its experts by measured load, and says what was lost. */
+export async function run(options) {
+  const { model, heldOut, loss } = await trainPreset('hierarchical', options);
+  console.log(`sample: ${await sample(model, 'The model')}`);
+
+  const load = await measureLoad(model, heldOut);
+  const { numExperts } = model.decoder.config.mixture;
+  const pruned = models.pruneModel(model.decoder, load, numExperts / 2);
+  for (const [layer, kept] of pruned.kept.entries()) {
+    const shares = load[layer].map((share) => `${(100 * share).toFixed(0)} %`);
+    console.log(
+      `layer ${layer}: load ${shares.join(', ')}; experts ${kept.join(', ')} stay, ${(100 * pruned.lostLoad[layer]).toFixed(1)} % of the choices go elsewhere`,
+    );
+  }
+  const small = new LanguageModel({
+    ...model,
+    id: `${model.id} pruned`,
+    decoder: pruned.model,
+    defaults: { ...model.defaults, guidanceScale: 1 },
+  });
+  const cost = { before: await bitsPerByte(model, heldOut), after: await bitsPerByte(small, heldOut) };
+  const sizes = [model, small].map(({ decoder }) => models.countParameters(decoder.config).total.toLocaleString('en'));
+  console.log(
+    `pruned from ${sizes[0]} to ${sizes[1]} parameters: ${cost.before.toFixed(3)} bits per byte before, ${cost.after.toFixed(3)} after`,
+  );
+
+  const same = await survivesSaving(small, join(options.output, 'pruned'));
+  console.log(`saved and loaded: ${same ? 'the same to the bit' : 'different'}`);
+  const report = await reportRouting(model, heldOut, join(options.output, 'routing'), options.data);
+  console.log(`routing report: ${report}`);
+  model.dispose();
+  small.dispose();
+  return { loss, cost, same, report };
+}

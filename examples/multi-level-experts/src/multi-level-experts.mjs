@@ -1,0 +1,52 @@
+import { join } from 'node:path';
+import {
+  measureLoad,
+  reportRouting,
+  sample,
+  survivesSaving,
+  trainPreset,
+} from '@therapeutic-moe/example-train-a-preset';
+import { experts } from 'therapeutic-moe';
+
+const DEVICES = 4;
+
+/** Trains the multi-level preset and plans its experts onto devices, uniformly and by measured load. */
+export async function run(options) {
+  const { model, heldOut, loss } = await trainPreset('multi-level', options);
+  console.log(`sample: ${await sample(model, 'The model')}`);
+
+  const load = await measureLoad(model, heldOut);
+  const plans = await planPlacement(model, heldOut, load);
+  for (const [layer, { uniform, byLoad, traffic }] of plans.entries()) {
+    const held = byLoad.expertsOf.map((own) => own.join(' ')).join(' | ');
+    const kilobytes = Math.round(Math.max(...byLoad.bytes) / 1024);
+    console.log(
+      `layer ${layer}: experts ${held}; busiest device ${byLoad.imbalance.toFixed(2)} times an even share (uniform ${uniform.imbalance.toFixed(2)}); ${kilobytes} KiB on one device; ${(100 * traffic.localShare).toFixed(0)} % of the choices stay at home`,
+    );
+  }
+
+  const same = await survivesSaving(model, join(options.output, 'copy'));
+  console.log(`saved and loaded: ${same ? 'the same to the bit' : 'different'}`);
+  const report = await reportRouting(model, heldOut, join(options.output, 'routing'), options.data);
+  console.log(`routing report: ${report}`);
+  model.dispose();
+  return { loss, plans, same, report };
+}
+
+/** For each layer a uniform plan and one by load, and the traffic of the second on the longest row. */
+async function planPlacement(model, rows, load) {
+  const longest = rows.reduce((a, b) => (b.text.length > a.text.length ? b : a));
+  const { layers } = await model.trace(longest.text);
+  const { hiddenSize, mixture } = model.decoder.config;
+  return model.decoder.mixtures().map(({ experts: pool }, layer) => {
+    const sizes = experts.expertSizes(pool);
+    const devices = { devices: DEVICES };
+    const uniform = experts.withLoad(experts.placeUniformly(sizes, devices), load[layer]);
+    const byLoad = experts.placeByLoad(sizes, devices, load[layer]);
+    const counts = experts.choicesByDevice(layers[layer].indices, mixture.numExpertsPerTok, {
+      experts: mixture.numExperts,
+      devices: DEVICES,
+    });
+    return { uniform, byLoad, traffic: experts.allToAllTraffic(byLoad, counts, 4 * hiddenSize) };
+  });
+}

@@ -1,0 +1,121 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { crossEntropy } from '@therapeutic-moe/kernels';
+import {
+  expertLoad,
+  klToUniform,
+  maskedMean,
+  mseToUniform,
+  type Routing,
+  sequenceBalanceLoss,
+  switchLoss,
+  zLoss,
+} from '@therapeutic-moe/router';
+
+/** Weights of the auxiliary losses; each is a mean over layers. A loss whose weight is absent is not computed. */
+export interface AuxiliaryWeights {
+  /** Of the divergence of the mean routing probabilities from uniform. */
+  readonly klBalance: number;
+  /** Of the router z-loss. */
+  readonly zLoss: number;
+  /** Of the cross-entropy that teaches the router the domain that its text source was assigned. */
+  readonly domainSupervision: number;
+  /** Of Switch Transformer's balance loss, over the batch. */
+  readonly switchBalance?: number;
+  /** Of the mean squared distance of the mean routing probabilities from uniform. */
+  readonly mseBalance?: number;
+  /** Of DeepSeek-V3's balance loss within each sequence. */
+  readonly sequenceBalance?: number;
+  /** How far a balance bias moves after each step; absent: 0.001. Only for mixtures with `balanceBias`. */
+  readonly biasUpdateRate?: number;
+}
+
+/** What the losses need to know of a batch. */
+export interface RoutedBatch {
+  readonly batch: number;
+  readonly seq: number;
+  readonly mask: Uint8Array;
+  readonly domains: Int32Array;
+}
+
+/** Losses to weigh, and the load and entropies that a log wants. */
+export interface Auxiliary {
+  /** The weighted sum, a scalar. */
+  readonly weighted: tf.Tensor;
+  /** Means over layers, and vectors by layer whose names say so. */
+  readonly metrics: Record<string, tf.Tensor>;
+}
+
+/** Auxiliary losses of all layers' routers. Caller disposes; the mean over layers times their number is the sum. */
+export function auxiliaryLosses(
+  routings: readonly Routing[],
+  overflows: readonly tf.Tensor1D[],
+  batch: RoutedBatch,
+  weights: AuxiliaryWeights,
+): Auxiliary {
+  const mask = tf.tensor1d(Float32Array.from(batch.mask));
+  const domains = tf.tensor1d(batch.domains, 'int32');
+  const labelled = batch.domains.reduce((n, domain) => n + (domain >= 0 ? 1 : 0), 0);
+  const losses: [name: string, weight: number | undefined, of: (routing: Routing) => tf.Tensor][] = [
+    ['balance', weights.klBalance, (routing) => klToUniform(routing, mask)],
+    ['z', weights.zLoss, (routing) => zLoss(routing, mask)],
+    [
+      'domain',
+      weights.domainSupervision,
+      (routing) => tf.div(tf.sum(crossEntropy(routing.logits, domains)), Math.max(1, labelled)),
+    ],
+    ['switchBalance', weights.switchBalance, (routing) => switchLoss(routing, mask)],
+    ['mseBalance', weights.mseBalance, (routing) => mseToUniform(routing, mask)],
+    ['sequenceBalance', weights.sequenceBalance, (routing) => sequenceBalanceLoss(routing, batch, mask)],
+  ];
+  const terms: tf.Tensor[] = [];
+  const metrics: Record<string, tf.Tensor> = {};
+  for (const [name, weight, of] of losses) {
+    if (weight === undefined) continue;
+    const byLayer = routings.map(of);
+    const mean = meanOf(byLayer);
+    metrics[name] = mean;
+    metrics[`${name}ByLayer`] = stackLayers(byLayer);
+    terms.push(tf.mul(mean, weight));
+  }
+  const counted = usageMetrics(routings, overflows, mask, batch.mask);
+  return { weighted: tf.addN(terms), metrics: { ...metrics, ...counted } };
+}
+
+function usageMetrics(
+  routings: readonly Routing[],
+  overflows: readonly tf.Tensor1D[],
+  mask: tf.Tensor1D,
+  real: Uint8Array,
+): Record<string, tf.Tensor> {
+  const load = routings.map((routing) => expertLoad(routing, mask));
+  const choices = real.reduce((n, one) => n + one, 0) * routings[0]!.indices.shape[1];
+  return {
+    expertLoad: meanOf(load),
+    expertLoadByLayer: stackLayers(load),
+    routingEntropy: meanOf(routings.map((routing) => meanTokenEntropy(routing, mask))),
+    gateMeanByLayer: stackLayers(routings.map((routing) => gateMean(routing, mask))),
+    ...(overflows.length > 0 && {
+      dropRate: meanOf(overflows.map((overflow) => tf.div(tf.sum(overflow), choices))),
+    }),
+  };
+}
+
+function meanOf(layers: readonly tf.Tensor[]): tf.Tensor {
+  return tf.mul(tf.addN([...layers]), 1 / layers.length);
+}
+
+/** The layers' values one after the other. */
+function stackLayers(layers: readonly tf.Tensor[]): tf.Tensor {
+  return tf.concat(layers.map((layer) => tf.reshape(layer, [-1])));
+}
+
+/** Mean over real tokens of the entropy of their routing probabilities, in nats. */
+function meanTokenEntropy(routing: Routing, mask: tf.Tensor1D): tf.Tensor {
+  const surprise = tf.neg(tf.mul(routing.probabilities, tf.log(tf.add(routing.probabilities, 1e-9))));
+  return tf.squeeze(maskedMean(tf.sum(surprise, 1, true) as tf.Tensor2D, mask));
+}
+
+/** Mean output of the gates over real tokens: not finite as soon as one output is not. */
+function gateMean({ gates }: Routing, mask: tf.Tensor1D): tf.Tensor {
+  return tf.addN(gates.map((gate) => tf.mean(maskedMean(gate, mask))));
+}

@@ -1,0 +1,74 @@
+import {
+  type Experts,
+  GeluExperts,
+  SharedExpert,
+  SharedProjectionExperts,
+  SpecialisedExperts,
+  StackedRmsNorm,
+  SwiGluExperts,
+  TransformerExperts,
+} from '@therapeutic-moe/experts';
+import { Linear, seedFor } from '@therapeutic-moe/nn';
+import { HierarchicalRouter, type Router, SupervisorRouter, TopKRouter, TwoStageRouter } from '@therapeutic-moe/router';
+import { type Deviations, MixtureFeedForward } from './feed-forward.js';
+import type { ModelConfig } from './model-config.js';
+
+/** The fresh parts of one layer's mixture, as the config names them. */
+export function createMixture(config: ModelConfig, deviations: Deviations, seed: number): MixtureFeedForward {
+  const { capacity, sharedExpert } = config.mixture!;
+  return new MixtureFeedForward({
+    router: createRouter(config, deviations, seed),
+    experts: createExperts(config, deviations, seedFor(seed, 'experts')),
+    ...(capacity && { capacity }),
+    ...(sharedExpert && {
+      sharedExpert: SharedExpert.create(
+        { hidden: config.hiddenSize, intermediate: sharedExpert.intermediateSize },
+        {
+          deviation: deviations.inner,
+          downDeviation: deviations.residual,
+          gate: sharedExpert.gate,
+          seed: seedFor(seed, 'shared_expert'),
+        },
+      ),
+    }),
+  });
+}
+
+function createRouter({ hiddenSize, mixture }: ModelConfig, { inner }: Deviations, seed: number): Router {
+  const { domains: _d, router, experts: _e, capacity: _c, sharedExpert: _s, ...gate } = mixture!;
+  const { numExperts, numExpertsPerTok, normTopkProb } = gate;
+  const linear = (name: string, outputs: number) =>
+    Linear.create(hiddenSize, outputs, { deviation: inner, seed: seedFor(seed, name) });
+  if (!router) return new TopKRouter(linear('gate', numExperts), gate);
+  if (router.kind === 'supervisor') {
+    const { numAttentionHeads, gateSize } = router;
+    return SupervisorRouter.create(
+      { hiddenSize, gateSize },
+      { numExperts, numExpertsPerTok, numAttentionHeads, causal: true, normTopkProb, cacheKey: 'router' },
+      { deviation: inner, seed: seedFor(seed, 'supervisor') },
+    );
+  }
+  const { numGroups } = router;
+  const gates = { group: linear('group_gate', numGroups), expert: linear('expert_gate', numExperts) };
+  if (router.kind === 'hierarchical')
+    return new HierarchicalRouter(gates, { numExperts, numGroups, numExpertsPerTok, normTopkProb });
+  const { topGroups, topExpertsPerGroup } = router;
+  return new TwoStageRouter(gates, { numExperts, numGroups, topGroups, topExpertsPerGroup, normTopkProb });
+}
+
+function createExperts(config: ModelConfig, { inner, residual }: Deviations, seed: number): Experts {
+  const { hiddenSize: hidden, intermediateSize: intermediate, rmsNormEps, mixture } = config;
+  const { experts: kind, numExperts: experts, domains } = mixture!;
+  const sizes = { experts, hidden, intermediate };
+  const weights = { deviation: inner, downDeviation: residual, seed };
+  if (!kind) return SwiGluExperts.create(sizes, weights);
+  if (kind.kind === 'gelu') return GeluExperts.create(sizes, weights);
+  if (kind.kind === 'shared-projection') return SharedProjectionExperts.create(sizes, { ...weights, rmsNormEps });
+  if (kind.kind === 'transformer')
+    return TransformerExperts.create({ ...sizes, heads: kind.numAttentionHeads }, { ...weights, rmsNormEps });
+  const norm = StackedRmsNorm.create(experts, hidden, rmsNormEps);
+  return new SpecialisedExperts(norm, SwiGluExperts.create(sizes, weights), {
+    dropout: kind.dropout,
+    ...(domains && { domains }),
+  });
+}

@@ -1,0 +1,135 @@
+import type { ModelConfig } from './model-config.js';
+
+/** A variable of a model, as its config describes it. */
+export interface ParameterShape {
+  readonly shape: readonly number[];
+  /** The first axis counts experts, of which a token visits k. */
+  readonly stacked?: true;
+}
+
+type Shapes = [path: string, shape: ParameterShape][];
+
+/** Every trained variable of a model by path, without building it: `CausalLm.parameters()` in shapes. */
+export function parameterShapes(config: ModelConfig): Map<string, ParameterShape> {
+  const layers = Array.from({ length: config.numHiddenLayers }, (_, i) =>
+    under(`model.layers.${i}`, layerShapes(config)),
+  );
+  return new Map([...outerShapes(config), ...layers.flat()]);
+}
+
+/** What lies around the layers: embedding, last norm, head. */
+export function outerShapes({ hiddenSize: hidden, vocabSize, tieWordEmbeddings }: ModelConfig): Shapes {
+  return [
+    plain('model.embed_tokens.weight', vocabSize, hidden),
+    plain('model.norm.weight', hidden),
+    ...(tieWordEmbeddings ? [] : [plain('lm_head.weight', hidden, vocabSize)]),
+  ];
+}
+
+/** What is saved beside the parameters: `CausalLm.buffers()` in shapes. */
+export function bufferShapes({ mixture, numHiddenLayers }: ModelConfig): Map<string, ParameterShape> {
+  if (!mixture?.balanceBias) return new Map();
+  return new Map(
+    Array.from({ length: numHiddenLayers }, (_, i) =>
+      plain(`model.layers.${i}.block_sparse_moe.gate.e_score_correction_bias`, mixture.numExperts),
+    ),
+  );
+}
+
+/** Sizes of the attention projections of one layer: input, output. */
+export function attentionLinears({
+  hiddenSize,
+  numAttentionHeads,
+  numKeyValueHeads,
+  headDim,
+}: ModelConfig): Record<string, readonly [number, number]> {
+  const [queries, keys] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
+  return {
+    q_proj: [hiddenSize, queries],
+    k_proj: [hiddenSize, keys],
+    v_proj: [hiddenSize, keys],
+    o_proj: [queries, hiddenSize],
+  };
+}
+
+/** The variables of one layer, by their paths in it. */
+export function layerShapes(config: ModelConfig): Shapes {
+  const { hiddenSize: hidden, intermediateSize: inner } = config;
+  return [
+    plain('input_layernorm.weight', hidden),
+    ...Object.entries(attentionLinears(config)).map(([name, sizes]) => plain(`self_attn.${name}.weight`, ...sizes)),
+    plain('post_attention_layernorm.weight', hidden),
+    ...(config.mixture
+      ? under('block_sparse_moe', mixtureShapes(config))
+      : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
+  ];
+}
+
+function mixtureShapes(config: ModelConfig): Shapes {
+  const { hiddenSize: hidden, mixture } = config;
+  const shared = mixture!.sharedExpert;
+  return [
+    ...under('gate', routerShapes(config)),
+    ...under('experts', expertShapes(config)),
+    ...(shared
+      ? [
+          plain('shared_expert.gate_up_proj.weight', hidden, 2 * shared.intermediateSize),
+          plain('shared_expert.down_proj.weight', shared.intermediateSize, hidden),
+          ...(shared.gate ? [plain('shared_expert_gate.weight', hidden, 1)] : []),
+        ]
+      : []),
+  ];
+}
+
+function routerShapes({ hiddenSize: hidden, mixture }: ModelConfig): Shapes {
+  const { router, numExperts } = mixture!;
+  if (!router) return [plain('weight', hidden, numExperts)];
+  if (router.kind === 'supervisor') {
+    return [
+      ...['q_proj', 'k_proj', 'v_proj', 'o_proj'].map((name) => plain(`${name}.weight`, hidden, hidden)),
+      plain('up_proj.weight', hidden, router.gateSize),
+      plain('down_proj.weight', router.gateSize, numExperts),
+    ];
+  }
+  return [plain('group_gate.weight', hidden, router.numGroups), plain('expert_gate.weight', hidden, numExperts)];
+}
+
+function expertShapes({ hiddenSize: hidden, intermediateSize: inner, mixture }: ModelConfig): Shapes {
+  const each = (path: string, ...sizes: number[]): Shapes[number] => [
+    path,
+    { shape: [mixture!.numExperts, ...sizes], stacked: true },
+  ];
+  const swiGlu = [each('gate_up_proj', hidden, 2 * inner), each('down_proj', inner, hidden)];
+  switch (mixture!.experts?.kind) {
+    case undefined:
+      return swiGlu;
+    case 'gelu':
+      return [each('up_proj', hidden, inner), each('down_proj', inner, hidden)];
+    case 'specialised':
+      return [each('norm', hidden), ...swiGlu];
+    case 'shared-projection':
+      return [
+        plain('in_proj.weight', hidden, inner),
+        each('norm', inner),
+        each('inner_proj', inner, inner),
+        plain('out_proj.weight', inner, hidden),
+      ];
+    case 'transformer':
+      return [
+        each('encoder', hidden, inner),
+        each('norm', inner),
+        each('qkv_proj', inner, 3 * inner),
+        each('o_proj', inner, inner),
+        each('decoder', inner, hidden),
+        each('confidence', inner, 1),
+      ];
+  }
+}
+
+function plain(path: string, ...shape: number[]): Shapes[number] {
+  return [path, { shape }];
+}
+
+function under(path: string, shapes: Shapes): Shapes {
+  return shapes.map(([name, shape]) => [`${path}.${name}`, shape]);
+}

@@ -1,0 +1,77 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describeOnBackends } from '@therapeutic-moe/test-kit';
+import { describe, expect, it } from 'vitest';
+import { CausalLm, countParameters, type PresetName, presetGaps, presets, trainable } from './index.js';
+
+const names = Object.keys(presets) as PresetName[];
+
+/** Narrow enough for a test; the mixture is the preset's own. */
+const narrow = { vocabSize: 31, hiddenSize: 16, intermediateSize: 20, numKeyValueHeads: 2, headDim: 4 };
+
+describe('presets', () => {
+  it('have the sizes that the README tells', () => {
+    const sizes = names.map((name) => [name, countParameters(presets[name]()).total]);
+    expect(Object.fromEntries(sizes)).toEqual({
+      therapeutic: 7_149_824,
+      hierarchical: 6_891_776,
+      constellation: 5_195_008,
+      'multi-level': 6_592_768,
+    });
+  });
+
+  it('say what their designs still lack, and only for presets that exist', () => {
+    expect(Object.keys(presetGaps).sort()).toEqual(names.filter((name) => name !== 'therapeutic').sort());
+    for (const [name, gap] of Object.entries(presetGaps)) expect(gap).toContain(`preset '${name}'`);
+  });
+
+  it('hierarchical drops nothing outside of training', () => {
+    const { numExperts, numExpertsPerTok, capacity } = presets.hierarchical().mixture!;
+    expect((capacity!.evalCapacityFactor * numExpertsPerTok) / numExperts).toBe(1);
+  });
+});
+
+describeOnBackends('a preset', (backend) => {
+  // SwiftShader compiles a training step for a minute; mixture.test.ts decodes every kind of mixture there.
+  it.skipIf(backend === 'webgpu').each(names)(
+    '%s learns, decodes as one pass computes, and has as many numbers as counted',
+    async (name) => {
+      const model = CausalLm.create(presets[name](narrow), 3);
+      expect([...model.parameters().values()].reduce((sum, { size }) => sum + size, 0)).toBe(
+        countParameters(model.config).total,
+      );
+      const target = trainable(model, { klBalance: 0.01, zLoss: 0.001, domainSupervision: 0 });
+      const ids = Int32Array.from({ length: 22 }, (_, i) => 1 + ((5 * i) % 11));
+      const batch = {
+        batch: 2,
+        seq: 11,
+        ids,
+        targets: Int32Array.from(ids, (id) => 1 + ((id + 4) % 11)),
+        mask: new Uint8Array(22).fill(1),
+        domains: new Int32Array(22).fill(-1),
+      };
+      const optimizer = tf.train.adam(0.01);
+      const losses: number[] = [];
+      for (let step = 0; step < 12; step++) {
+        const cost = optimizer.minimize(() => target.loss(batch, { tokensInStep: 22, seed: step }).total, true, [
+          ...target.parameters().values(),
+        ])!;
+        losses.push((await cost.data())[0]!);
+        cost.dispose();
+      }
+      optimizer.dispose();
+      expect(losses.at(-1)).toBeLessThan(losses[0]!);
+      const session = model.createSession();
+      await session.append([...ids.slice(0, 7)]);
+      const { logits } = await session.append([ids[7]!]);
+      const whole = tf.tidy(() => {
+        const { logits } = model.forward(tf.tensor2d([[...ids.slice(0, 8)]], [1, 8], 'int32'), { lastOnly: true });
+        return tf.reshape(logits, [-1]);
+      });
+      const expected = await whole.data();
+      for (const [i, logit] of logits.entries()) expect(logit).toBeCloseTo(expected[i]!, 3);
+      whole.dispose();
+      session.dispose();
+      model.dispose();
+    },
+  );
+});
