@@ -1,14 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { groupedMatMulGradient } from './grouped-mat-mul.js';
+import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
+import { installWebGpuKernels } from './webgpu/install-webgpu-kernels.js';
 
 /** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
 export interface InstalledKernels {
-  readonly kernels: 'relaxed-simd' | 'simd' | 'raw-matmul' | 'none';
+  readonly kernels: 'relaxed-simd' | 'simd' | 'raw-matmul' | 'wgsl' | 'none';
 }
 
 const installed = new WeakMap<object, InstalledKernels>();
@@ -38,6 +39,11 @@ async function install(backendName: string): Promise<InstalledKernels> {
   if (backendName === 'tensorflow') {
     installTensorflowKernels();
     return { kernels: 'raw-matmul' };
+  }
+  if (backendName === 'webgpu') {
+    if (!tf.getGradient('GroupedMatMulOnDevice')) tf.registerGradient(groupedMatMulOnDeviceGradient);
+    installWebGpuKernels(tf.backend());
+    return { kernels: 'wgsl' };
   }
   if (backendName !== 'wasm') return { kernels: 'none' };
   const heap = await openWasmHeap();

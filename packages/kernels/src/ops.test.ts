@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   adamWUpdate,
   adamWUpdateReference,
@@ -156,7 +156,7 @@ describeOnBackends('matMul', (backend) => {
   });
 });
 
-describeOnBackends('groupedMatMul', () => {
+describeOnBackends('groupedMatMul', (backend) => {
   const offsets = [0, 3, 3, 10, 11]; // the second expert has no rows, the last has one
 
   it('equals a slice and a product per expert, with gradients', async () => {
@@ -181,9 +181,85 @@ describeOnBackends('groupedMatMul', () => {
   it('refuses offsets and sizes that do not fit', () => {
     const [x, w] = [random(11, 5), random(4, 5, 7)] as [tf.Tensor2D, tf.Tensor3D];
     expect(() => groupedMatMul(x, w, [0, 3, 11])).toThrow('experts + 1 = 5 entries, got 3');
-    expect(() => groupedMatMul(x, w, [0, 5, 3, 10, 11])).toThrow('ascend from 0 to 11 rows');
+    expect(() => groupedMatMul(x, w, [0, 5, 3, 10, 11])).toThrow('ascend from 0 to at most 11 rows');
+    expect(() => groupedMatMul(x, w, [0, 5, 5, 10, 13])).toThrow('at most 11 rows, got [0,5,5,10,13]');
     expect(() => groupedMatMul(x, w, offsets, true)).toThrow('x must be [rows, 7]');
-    tf.dispose([x, w]);
+    const [few, floats] = [tf.tensor1d([0, 3, 11], 'int32'), tf.tensor1d(offsets)];
+    expect(() => groupedMatMul(x, w, few)).toThrow('offsets must be int32 [experts + 1 = 5], got int32 [3]');
+    expect(() => groupedMatMul(x, w, floats)).toThrow('got float32 [5]');
+    tf.dispose([x, w, few, floats]);
+  });
+
+  it('multiplies over many tiles, with edges that fill none', async () => {
+    const [rows, inner, columns] = [101, 19, 67];
+    const several = [0, 67, 67, 101];
+    for (const transposed of [false, true]) {
+      await expectSame(
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, several, transposed),
+        (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, several, transposed),
+        [random(rows, inner), transposed ? random(3, columns, inner) : random(3, inner, columns)],
+      );
+    }
+  });
+
+  it('gives zeros for the rows from the last offset on, which add nothing to a gradient', async () => {
+    const part = [0, 2, 2, 7];
+    const [x, w] = [random(11, 3), random(3, 3, 5)] as [tf.Tensor2D, tf.Tensor3D];
+    const y = groupedMatMul(x, w, part);
+    const rest = tf.slice(y, [7, 0]);
+    await expectClose(rest, new Float32Array(4 * 5), 0);
+    tf.dispose([y, rest]);
+    await expectSame(
+      (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, part),
+      (x, w) => groupedMatMulReference(x as tf.Tensor2D, w as tf.Tensor3D, part),
+      [x, w],
+    );
+  });
+
+  it('takes its offsets from a tensor', async () => {
+    const tensor = tf.tensor1d(offsets, 'int32');
+    for (const transposed of [false, true]) {
+      await expectSame(
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, tensor, transposed),
+        (x, w) => groupedMatMul(x as tf.Tensor2D, w as tf.Tensor3D, offsets, transposed),
+        [random(11, 5), transposed ? random(4, 7, 5) : random(4, 5, 7)],
+      );
+    }
+    tensor.dispose();
+  });
+
+  it('multiplies no rows into nothing', async () => {
+    const [x, w] = [tf.zeros<tf.Rank.R2>([0, 5]), random(2, 5, 3) as tf.Tensor3D];
+    const y = groupedMatMul(x, w, [0, 0, 0]);
+    expect(y.shape).toEqual([0, 3]);
+    expect(await y.data()).toHaveLength(0);
+    tf.dispose([x, w, y]);
+  });
+
+  it.runIf(backend === 'wasm' || backend === 'webgpu')(
+    'gives experts without any rows a gradient of zero',
+    async () => {
+      for (const rows of [0, 3]) {
+        const [x, w] = [tf.ones<tf.Rank.R2>([rows, 5]), random(2, 5, 3) as tf.Tensor3D];
+        const dw = tf.grad((w) => groupedMatMul(x, w as tf.Tensor3D, [0, 0, 0]))(w);
+        await expectClose(dw, new Float32Array(30), 0);
+        tf.dispose([x, w, dw]);
+      }
+    },
+  );
+
+  it.runIf(backend === 'wasm' || backend === 'webgpu')('spares frozen weights the outer product', () => {
+    const [x, w] = [random(11, 5), random(4, 5, 7) as tf.Tensor3D];
+    const tensor = tf.tensor1d(offsets, 'int32');
+    const run = vi.spyOn(tf.engine(), 'runKernel');
+    for (const given of [offsets, tensor]) {
+      tf.dispose(tf.grad((x) => groupedMatMul(x as tf.Tensor2D, w, given))(x));
+    }
+    const names = run.mock.calls.map(([name]) => name).filter((name) => name.startsWith('Grouped'));
+    run.mockRestore();
+    expect(names).toHaveLength(4);
+    expect(names.filter((name) => name.startsWith('GroupedOuterProduct'))).toEqual([]);
+    tf.dispose([x, w, tensor]);
   });
 });
 
@@ -220,6 +296,34 @@ describeOnBackends('rmsNorm', () => {
     }
   });
 
+  it('sums over more rows and columns than one workgroup takes, the same way each time', async () => {
+    for (const [rows, width] of [
+      [131, 7],
+      [3, 263],
+    ] as const) {
+      const [x, w] = [random(rows, width), random(width) as tf.Tensor1D];
+      const gradient = () => tf.tidy(() => tf.grad((w) => rmsNorm(x, w as tf.Tensor1D, 1e-5))(w));
+      const [once, again] = [gradient(), gradient()];
+      await expectClose(once, again, 0);
+      tf.dispose([once, again]);
+      await expectSame(
+        (x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5),
+        (x, w) => rmsNormReference(x!, w as tf.Tensor1D, 1e-5),
+        [x, w],
+      );
+    }
+  });
+
+  it('gives its scratch memory back', async () => {
+    const [x, w] = [random(5, 8), random(8) as tf.Tensor1D];
+    const run = () => tf.dispose(tf.grads((x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5))([x, w]));
+    run();
+    const before = tf.backend().numDataIds();
+    run();
+    expect(tf.backend().numDataIds()).toBe(before);
+    tf.dispose([x, w]);
+  });
+
   it('agrees with central differences and refuses a weight of another width', async () => {
     const [x, w] = [random(2, 5), random(5)];
     await expectGradient((x, w) => rmsNorm(x!, w as tf.Tensor1D, 1e-5), [x, w]);
@@ -241,6 +345,21 @@ describeOnBackends('swiGlu', () => {
       (x) => swiGluReference(x as tf.Tensor2D),
       [far],
     );
+  });
+
+  it('agrees with central differences', async () => {
+    for (const width of [6, 8]) {
+      const x = random(3, width);
+      await expectGradient((x) => swiGlu(x as tf.Tensor2D), [x]);
+      x.dispose();
+    }
+  });
+
+  it('reads numbers that were cast from integers', async () => {
+    const [ints, floats] = [tf.tensor2d([[-3, 2, 5, 7]], [1, 4], 'int32'), tf.tensor2d([[-3, 2, 5, 7]])];
+    const [a, b] = [tf.tidy(() => swiGlu(tf.cast(ints, 'float32'))), swiGlu(floats)];
+    await expectClose(a, b, 1e-6);
+    tf.dispose([ints, floats, a, b]);
   });
 
   it('refuses an odd width', () => {

@@ -63,6 +63,7 @@ export function installProducts(heap: WasmHeap): void {
       if (rows === 1 && !transposeWeights) module.gemvRows(n, k, at, weight, n, target, false);
       else if (rows > 0) module.gemm(rows, n, k, at, k, 1, weight, bRow, bColumn, target, n, work, false);
     }
+    heap.view(out).fill(0, offsets.at(-1)! * n); // rows of no expert
     return out;
   });
 

@@ -1,0 +1,13 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { installLayers } from './layers.js';
+import { installProducts } from './products.js';
+import { Recorder } from './recorder.js';
+import { installRows } from './rows.js';
+
+/** Compute shaders of our own beside tfjs's, recorded into the same pass: nothing waits and nothing is read back. */
+export function installWebGpuKernels(backend: tf.KernelBackend): void {
+  const recorder = new Recorder(backend);
+  installProducts(recorder);
+  installRows(recorder);
+  installLayers(recorder);
+}

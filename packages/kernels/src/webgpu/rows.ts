@@ -1,0 +1,110 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { replaceKernel } from '../replace-kernel.js';
+import { byWidth } from './by-width.js';
+import type { Recorder } from './recorder.js';
+import { inLine, MAIN, SUM_OVER_THREADS, THREADS, threadsFor } from './workgroups.js';
+
+type Infos = Record<string, tf.TensorInfo>;
+
+/** `y[t] = sum_j weights[t, j] * rows[rowOfChoice[t, j]]`, or with weights of 1; a thread for each element of `y`. */
+const combine = (weighted: boolean) =>
+  byWidth(({ element, types }) => ({
+    name: 'CombineRows',
+    outputs: { y: element },
+    inputs: { rows: element, rowOfChoice: 'i32', ...(weighted && { weights: 'f32' }) },
+    uniforms: { count: 'u32', tokens: 'u32', k: 'u32', width: 'u32' },
+    code: `
+${types}
+${MAIN}
+  let i = group * ${THREADS}u + l;
+  if (i >= u.tokens * u.width) { return; }
+  let token = i / u.width;
+  var sum = V(0);
+  for (var choice = token * u.k; choice < (token + 1u) * u.k; choice++) {
+    let row = u32(rowOfChoice[choice]);
+    if (row < u.count) { sum += ${weighted ? 'weights[choice] * ' : ''}rows[row * u.width + i % u.width]; }
+  }
+  y[i] = sum;
+}`,
+  }));
+const combineRows = { weighted: combine(true), plain: combine(false) };
+
+/** `y[i] = x[indices[i]]`, zero where the index is outside the rows; a thread for each element of `y`. */
+const takeRows = byWidth(({ element, types }) => ({
+  name: 'TakeRows',
+  outputs: { y: element },
+  inputs: { x: element, indices: 'i32' },
+  uniforms: { count: 'u32', taken: 'u32', width: 'u32' },
+  code: `
+${types}
+${MAIN}
+  let i = group * ${THREADS}u + l;
+  if (i >= u.taken * u.width) { return; }
+  let row = u32(indices[i / u.width]);
+  y[i] = V(0);
+  if (row < u.count) { y[i] = x[row * u.width + i % u.width]; }
+}`,
+}));
+
+/**
+ * `dRows[choice's row] = weights[choice] * dy[its token]` and `dWeights[choice] = row . dy[its token]`; a workgroup for
+ * each row, which nobody else writes. An empty row is zero; a dropped choice is not written.
+ */
+const combineRowsGradient = byWidth(({ element, types }) => ({
+  name: 'CombineRowsGradient',
+  outputs: { dRows: element, dWeights: 'f32' },
+  inputs: { dy: element, rows: element, weights: 'f32', choiceOfRow: 'i32' },
+  uniforms: { count: 'u32', choices: 'u32', k: 'u32', width: 'u32' },
+  code: `
+${types}
+${SUM_OVER_THREADS}
+${MAIN}
+  let row = group;
+  if (row >= u.count) { return; }
+  let choice = u32(choiceOfRow[row]);
+  let empty = choice >= u.choices;
+  let weight = select(weights[choice], 0.0, empty);
+  let token = select(choice / u.k, 0u, empty);
+  var products = V(0);
+  for (var j = l; j < u.width; j += ${THREADS}u) {
+    let at = row * u.width + j;
+    let grad = dy[token * u.width + j];
+    dRows[at] = weight * grad;
+    products += rows[at] * grad;
+  }
+  let sum = sumOverThreads(l, total(products));
+  if (l == 0u && !empty) { dWeights[choice] = sum; }
+}`,
+}));
+
+/** Moving whole rows to the experts and back. */
+export function installRows(recorder: Recorder): void {
+  replaceKernel('CombineRows', 'webgpu', ({ inputs }) => {
+    const { rows, weights, rowOfChoice } = inputs as Infos;
+    const [tokens, k] = rowOfChoice!.shape as [number, number];
+    const [count, hidden] = rows!.shape as [number, number];
+    const { program, width } = combineRows[weights ? 'weighted' : 'plain'](hidden);
+    const sizes = { count, tokens, k, width };
+    return recorder.run(program, inputs as Infos, { y: [tokens, hidden] }, sizes, threadsFor(tokens * width))[0]!;
+  });
+
+  replaceKernel('CombineRowsGradient', 'webgpu', ({ inputs, attrs }) => {
+    const { rows, rowOfChoice } = inputs as Infos;
+    const { complete } = attrs as unknown as { complete: boolean };
+    const [tokens, k] = rowOfChoice!.shape as [number, number];
+    const [count, hidden] = rows!.shape as [number, number];
+    const { program, width } = combineRowsGradient(hidden);
+    const dWeights = complete ? [tokens, k] : recorder.zeros([tokens, k]); // zero for dropped choices
+    const sizes = { count, choices: tokens * k, k, width };
+    return recorder.run(program, inputs as Infos, { dRows: [count, hidden], dWeights }, sizes, inLine(count));
+  });
+
+  replaceKernel('TakeRows', 'webgpu', ({ inputs }) => {
+    const { x, indices } = inputs as Record<'x' | 'indices', tf.TensorInfo>;
+    const [count, hidden] = x.shape as [number, number];
+    const { program, width } = takeRows(hidden);
+    const taken = tf.util.sizeFromShape(indices.shape);
+    const shape = [...indices.shape, hidden];
+    return recorder.run(program, { x, indices }, { y: shape }, { count, taken, width }, threadsFor(taken * width))[0]!;
+  });
+}
