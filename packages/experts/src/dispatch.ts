@@ -64,7 +64,8 @@ export function applyExperts(
 
 /**
  * The same layer where every expert takes at most `capacity` tokens, on the device from end to end (GShard,
- * arXiv:2006.16668). A dropped choice adds nothing; the weights of a token's other choices stay as they are.
+ * arXiv:2006.16668). A dropped choice adds nothing; the weights of a token's other choices stay as they are. A
+ * weight that is not finite is not seen and gives NaN.
  *
  * @param hidden `[tokens, hidden]`.
  * @returns the output and what was dropped. Caller disposes.
