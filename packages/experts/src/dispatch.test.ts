@@ -13,6 +13,7 @@ import {
   applyExperts,
   applyPlanned,
   applyWithCapacity,
+  type Dispatch,
   defaultDispatch,
   type Experts,
   SwiGluExperts,
@@ -252,7 +253,15 @@ describeOnBackends('applyExperts', (backend) => {
     expect(() => applyWithCapacity(hidden, short, layer, { capacity: 2, dropBy: 'position' })).toThrow(
       'applyWithCapacity: routing.probabilities must be [11, 3], got [7, 3].',
     );
-    tf.dispose([hidden, others, short, wide]);
+    const plan = sortByExpertOnDevice(short.indices, 3);
+    expect(() => applyPlanned(hidden, wide.weights, layer, plan)).toThrow(
+      'plan.rowOfChoice must be [11, 2], got [7, 2].',
+    );
+    const dispatch = 'capacity' as Dispatch;
+    expect(() => applyExperts(others, short, layer, { dispatch })).toThrow(
+      "must be 'sorted' or 'dense', got 'capacity'",
+    );
+    tf.dispose([hidden, others, short, wide, { ...plan, complete: [] }]);
     layer.dispose();
   });
 
