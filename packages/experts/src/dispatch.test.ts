@@ -1,12 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { capacityPlan, type Routing, TopKRouter } from '@therapeutic-moe/router';
-import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
+import {
+  describeOnBackends,
+  expectClose,
+  expectGradient,
+  expectNoLeak,
+  valueAndGradients,
+} from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import {
   applyExperts,
   applyPlanned,
   applyWithCapacity,
+  type Dispatch,
   defaultDispatch,
   type Experts,
   SwiGluExperts,
@@ -64,69 +71,68 @@ const tightCapacity: Apply = (hidden, routing, experts, mask) =>
 
 const directionFor = (count: number) => tf.randomNormal<tf.Rank.R2>([count, HIDDEN], 0, 1, 'float32', 11);
 
-/** The output, and the gradients of hidden states, routing weights and every parameter. */
-function valueAndGradients(
+/** The weighed output, and the gradients of hidden states, routing weights and every parameter. */
+function run(
   apply: Apply,
   hidden: tf.Tensor2D,
   routing: Routing,
   layer: Experts,
   mask?: tf.Tensor1D,
-  direction?: tf.Tensor,
+  direction = directionFor(hidden.shape[0]),
 ): tf.Tensor[] {
-  return tf.tidy(() => {
-    const towards = direction ?? directionFor(hidden.shape[0]);
-    const loss = (x: tf.Tensor, weights: tf.Tensor) =>
-      tf.sum(tf.mul(apply(x as tf.Tensor2D, { ...routing, weights: weights as tf.Tensor2D }, layer, mask), towards));
-    const [ofHidden, ofWeights] = tf.grads((x, w) => loss(x!, w!))([hidden, routing.weights]);
-    const { grads } = tf.variableGrads(() => loss(hidden, routing.weights) as tf.Scalar);
-    const ofParameters = [...layer.parameters().values()].map(({ name }) => grads[name]!);
-    return [apply(hidden, routing, layer, mask), ofHidden!, ofWeights!, ...ofParameters];
-  });
+  const results = valueAndGradients(
+    (x, weights) =>
+      tf.mul(apply(x as tf.Tensor2D, { ...routing, weights: weights as tf.Tensor2D }, layer, mask), direction),
+    [hidden, routing.weights],
+    layer.parameters().values(),
+  );
+  direction.dispose();
+  return results;
 }
 
 describeOnBackends('applyExperts', (backend) => {
-  // WebGPU cannot read the choices at once, and the grouped product still reads offsets that are on the device.
-  const canSort = it.skipIf(backend === 'webgpu');
+  // WebGPU cannot read the choices at once: there `sorted` sorts on the device.
+  const { 'sorted on the device': onDevice, ...others } = sparseForms;
+  const formsHere = backend === 'webgpu' ? others : { ...others, 'sorted on the device': onDevice };
 
   for (const { experts, k, idle } of [
     { experts: 5, k: 2, idle: 3 },
     { experts: 5, k: 1, idle: 0 },
     { experts: 3, k: 3 },
   ]) {
-    for (const [form, apply] of Object.entries(sparseForms)) {
-      const run = form === 'capacity' ? it : canSort;
-      run(
-        `${form} equals dense in value and all gradients: ${k} of ${experts}${idle ? ', one idle' : ''}`,
-        async () => {
-          const [layer, hidden] = [createExperts(experts), tokens()];
-          const routing = routeTo(hidden, experts, k, idle);
-          const results = [apply, plainForm].map((apply) => valueAndGradients(apply, hidden, routing, layer));
-          for (const i of [0, 1, 2, 3, 4]) await expectClose(results[0]![i]!, results[1]![i]!, SUM);
-          if (idle !== undefined) {
-            const shareOfIdle = tf.tidy(() => tf.sum(tf.abs(tf.slice(results[0]![3]!, [idle, 0, 0], [1, -1, -1]))));
-            expect((await shareOfIdle.data())[0]).toBe(0);
-            shareOfIdle.dispose();
-          }
-          tf.dispose([hidden, routing, results]);
-          layer.dispose();
-        },
-      );
+    for (const [form, apply] of Object.entries(formsHere)) {
+      it(`${form} equals dense in value and all gradients: ${k} of ${experts}${idle ? ', one idle' : ''}`, async () => {
+        const [layer, hidden] = [createExperts(experts), tokens()];
+        const routing = routeTo(hidden, experts, k, idle);
+        const results = [apply, plainForm].map((apply) => run(apply, hidden, routing, layer));
+        for (const i of [0, 1, 2, 3, 4]) await expectClose(results[0]![i]!, results[1]![i]!, SUM);
+        if (idle !== undefined) {
+          const shareOfIdle = tf.tidy(() => tf.sum(tf.abs(tf.slice(results[0]![3]!, [idle, 0, 0], [1, -1, -1]))));
+          expect((await shareOfIdle.data())[0]).toBe(0);
+          shareOfIdle.dispose();
+        }
+        tf.dispose([hidden, routing, results]);
+        layer.dispose();
+      });
     }
   }
 
-  // Not `sorted on the device`: its empty rows come after the last offset, which the grouped product refuses as yet.
-  for (const [form, apply] of Object.entries({ sorted: forms.sorted, capacity: tightCapacity, dense: plainForm })) {
+  for (const [form, apply] of Object.entries({ ...formsHere, capacity: tightCapacity, dense: plainForm })) {
     const padded = [0, 4, 5];
-    const run = form === 'sorted' ? canSort : it;
-    run(`${form} treats padded tokens as if they were absent`, async () => {
+    it(`${form} treats padded tokens as if they were absent`, async () => {
       const [layer, hidden] = [createExperts(5), tokens()];
       const present = tf.tensor1d([1, 2, 3, 6, 7, 8, 9, 10], 'int32');
       const real = tf.gather(hidden, present);
       const mask = tf.tensor1d(Array.from({ length: TOKENS }, (_, t) => (padded.includes(t) ? 0 : 1)));
       const [routing, routingOfReal] = [routeTo(hidden, 5, 2), routeTo(real, 5, 2)];
-      const [ofOutput, ofHidden, ofWeights, ...rest] = valueAndGradients(apply, hidden, routing, layer, mask);
-      const [realOutput, realHidden, realWeights, ...realRest] = tf.tidy(() =>
-        valueAndGradients(apply, real, routingOfReal, layer, undefined, tf.gather(directionFor(TOKENS), present)),
+      const [ofOutput, ofHidden, ofWeights, ...rest] = run(apply, hidden, routing, layer, mask);
+      const [realOutput, realHidden, realWeights, ...realRest] = run(
+        apply,
+        real,
+        routingOfReal,
+        layer,
+        undefined,
+        tf.tidy(() => tf.gather(directionFor(TOKENS), present)),
       );
       for (const [full, part] of [
         [ofOutput!, realOutput!],
@@ -202,7 +208,7 @@ describeOnBackends('applyExperts', (backend) => {
     layer.dispose();
   });
 
-  canSort('computes only tokens * k rows when sorted, and all rows of every expert when dense', () => {
+  it('computes only tokens * k rows when sorted, and all rows of every expert when dense', () => {
     const [layer, hidden] = [createExperts(7), tokens()];
     const routing = routeTo(hidden, 7, 2);
     const rows = { sorted: 0, dense: 0 };
@@ -223,7 +229,7 @@ describeOnBackends('applyExperts', (backend) => {
     layer.dispose();
   });
 
-  canSort('refuses a NaN in the gates', () => {
+  it.skipIf(backend === 'webgpu')('refuses a NaN in the gates', () => {
     const [layer, hidden] = [
       createExperts(3),
       tf.tensor2d([
@@ -247,7 +253,15 @@ describeOnBackends('applyExperts', (backend) => {
     expect(() => applyWithCapacity(hidden, short, layer, { capacity: 2, dropBy: 'position' })).toThrow(
       'applyWithCapacity: routing.probabilities must be [11, 3], got [7, 3].',
     );
-    tf.dispose([hidden, others, short, wide]);
+    const plan = sortByExpertOnDevice(short.indices, 3);
+    expect(() => applyPlanned(hidden, wide.weights, layer, plan)).toThrow(
+      'plan.rowOfChoice must be [11, 2], got [7, 2].',
+    );
+    const dispatch = 'capacity' as Dispatch;
+    expect(() => applyExperts(others, short, layer, { dispatch })).toThrow(
+      "must be 'sorted' or 'dense', got 'capacity'",
+    );
+    tf.dispose([hidden, others, short, wide, { ...plan, complete: [] }]);
     layer.dispose();
   });
 

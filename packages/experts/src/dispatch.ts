@@ -57,6 +57,11 @@ export function applyExperts(
   { dispatch = defaultDispatch(), mask, pass }: ApplyOptions = {},
 ): tf.Tensor2D {
   checkRouting('applyExperts', hidden, routing, experts, mask, pass);
+  if (dispatch !== 'sorted' && dispatch !== 'dense') {
+    throw new Error(
+      `applyExperts: dispatch must be 'sorted' or 'dense', got '${String(dispatch)}'; applyWithCapacity limits places.`,
+    );
+  }
   return dispatch === 'sorted'
     ? applySorted(hidden, routing, experts, mask, pass)
     : applyDense(hidden, routing, experts, mask, pass);
@@ -64,7 +69,8 @@ export function applyExperts(
 
 /**
  * The same layer where every expert takes at most `capacity` tokens, on the device from end to end (GShard,
- * arXiv:2006.16668). A dropped choice adds nothing; the weights of a token's other choices stay as they are.
+ * arXiv:2006.16668). A dropped choice adds nothing; the weights of a token's other choices stay as they are. A
+ * weight that is not finite is not seen and gives NaN.
  *
  * @param hidden `[tokens, hidden]`.
  * @returns the output and what was dropped. Caller disposes.
@@ -87,6 +93,7 @@ export function applyWithCapacity(
  * Runs rows through their experts and adds them up, for a plan from anywhere.
  *
  * @param hidden `[tokens, hidden]`. @param weights `[tokens, k]`. @returns `[tokens, hidden]`. Caller disposes.
+ * @throws when the plan is of other tokens.
  */
 export function applyPlanned(
   hidden: tf.Tensor2D,
@@ -95,8 +102,11 @@ export function applyPlanned(
   plan: GroupedRowPlan,
   pass?: ExpertPass,
 ): tf.Tensor2D {
+  const { tokens } = dims('applyPlanned: hidden', hidden, ['tokens', 'hidden'], { hidden: experts.hidden });
+  const { k } = dims('applyPlanned: weights', weights, ['tokens', 'k'], { tokens });
+  dims('applyPlanned: plan.rowOfChoice', plan.rowOfChoice, ['tokens', 'k'], { tokens, k });
   return tf.tidy(() => {
-    const groups = { ...plan, tokens: hidden.shape[0] };
+    const groups = { ...plan, tokens };
     return combineRows(experts.applyGrouped(dispatchRows(hidden, plan), groups, pass), weights, plan);
   });
 }

@@ -27,8 +27,7 @@ export interface Run {
 }
 
 /**
- * Lays out blocks: as many and as long as the rows need where they can be read at once, else one per expert and
- * sequence, as long as could be needed.
+ * Lays out blocks on the host where the rows can be read at once, else on the device.
  *
  * @returns plans whose tensors the caller disposes.
  */
@@ -50,7 +49,8 @@ export function runsOf({ tokenOfRow, groupOfRow, tokens }: ExpertRows, { seq }: 
   return runs;
 }
 
-function blocksOnHost(groups: ExpertRows, sequences: Sequences): SequenceBlocks {
+/** As many and as long as the rows need. */
+export function blocksOnHost(groups: ExpertRows, sequences: Sequences): SequenceBlocks {
   const rows = groups.tokenOfRow.size;
   const runs = runsOf(groups, sequences);
   const blocks = Math.max(1, runs.length);
@@ -66,7 +66,8 @@ function blocksOnHost(groups: ExpertRows, sequences: Sequences): SequenceBlocks 
   return thereAndBack(blocks, length, tf.tensor1d(rowOfSlot, 'int32'), tf.tensor1d(slotOfRow, 'int32'));
 }
 
-function blocksOnDevice(groups: ExpertRows, experts: number, { batch, seq }: Sequences): SequenceBlocks {
+/** One per expert and sequence, as long as could be needed; nothing is read back. */
+export function blocksOnDevice(groups: ExpertRows, experts: number, { batch, seq }: Sequences): SequenceBlocks {
   const blocks = experts * batch;
   const length = Math.min(seq, longestGroup(groups));
   const [rowOfSlot, slotOfRow] = tf.tidy(() => {
@@ -85,8 +86,8 @@ function blocksOnDevice(groups: ExpertRows, experts: number, { batch, seq }: Seq
 
 /** Most rows that a group can have, as far as the host knows. */
 function longestGroup({ offsets, tokenOfRow }: ExpertRows): number {
-  if (!Array.isArray(offsets)) return tokenOfRow.size;
-  return Math.max(1, ...offsets.slice(1).map((end: number, e: number) => end - offsets[e]));
+  if ('dataId' in offsets) return Math.max(1, tokenOfRow.size);
+  return Math.max(1, ...offsets.slice(1).map((end, e) => end - offsets[e]!));
 }
 
 function thereAndBack(blocks: number, length: number, rowOfSlot: tf.Tensor1D, slotOfRow: tf.Tensor1D): SequenceBlocks {

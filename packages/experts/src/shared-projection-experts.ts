@@ -5,7 +5,8 @@ import { StackedRmsNorm } from './stacked-rms-norm.js';
 
 /**
  * Experts that share their input and output projections and differ in a norm and an inner matrix between them,
- * `out(silu(inner_e norm_e(in x)))`: few parameters per expert.
+ * `out(silu(inner_e norm_e(in x)))`: few parameters per expert. A token goes
+ * through the shared projections once for each expert that it visits.
  */
 export class SharedProjectionExperts implements Experts {
   /** All parts are owned from now on: `[hidden, size]`, `[experts, size]`, `[experts, size, inner]`, `[inner, hidden]`. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { GroupedRowPlan } from '@therapeutic-moe/kernels';
+import { dims } from '@therapeutic-moe/nn';
 import { constant, planRows, visitsOf } from '@therapeutic-moe/router';
 
 /** A plan that drops nothing, made on the device: one row per choice; the rows of padded tokens are empty and last. */
@@ -18,11 +19,12 @@ export interface DeviceSortPlan extends GroupedRowPlan {
  * @param mask `[tokens]`, 0 where the token is padding: it takes none of the rows before the last offset. Absent: all
  *   are real.
  * @returns a plan of `tokens * k` rows. Caller disposes its tensors.
- * @throws when there are more choices than float32 can count.
+ * @throws when the mask is of other tokens, or there are more choices than float32 can count.
  */
 export function sortByExpertOnDevice(indices: tf.Tensor2D, experts: number, mask?: tf.Tensor1D): DeviceSortPlan {
-  const [, k] = indices.shape;
-  const choices = indices.size;
+  const { tokens, k } = dims('sortByExpertOnDevice: indices', indices, ['tokens', 'k']);
+  if (mask) dims('sortByExpertOnDevice: mask', mask, ['tokens'], { tokens });
+  const choices = tokens * k;
   const tensors = tf.tidy(() => {
     const visits = visitsOf(indices, experts, mask);
     const ends = tf.cumsum(tf.sum(visits, 0)) as tf.Tensor1D;

@@ -44,4 +44,14 @@ describeOnBackends('sortByExpert', () => {
     expect(() => sortByExpert([0, 1, 2, 3], 2, 3)).toThrow('token 1 chose expert 3, but experts are 0 to 2.');
     expect(() => sortByExpert([Number.NaN], 1, 3)).toThrow('token 0 chose expert NaN');
   });
+
+  it('refuses a mask of other tokens', () => {
+    expect(() => sortByExpert([0, 1, 2, 1, 0, 2], 2, 3, [1, 0])).toThrow(
+      'sortByExpert: 6 indices with k 2 and a mask of 2 do not describe the same tokens.',
+    );
+    expect(() => sortByExpert([0, 1, 2], 2, 3)).toThrow('3 indices with k 2 do not describe the same tokens.');
+    const [indices, mask] = [tf.zeros<tf.Rank.R2>([3, 2], 'int32'), tf.ones<tf.Rank.R1>([2])];
+    expect(() => sortByExpertOnDevice(indices, 5, mask)).toThrow('sortByExpertOnDevice: mask must be [3], got [2].');
+    tf.dispose([indices, mask]);
+  });
 });

@@ -12,7 +12,7 @@ export interface SortPlan extends GroupedRowPlan {
  * @param indices chosen experts `[tokens, k]` row by row, each in `[0, experts)`.
  * @param mask `[tokens]`, 0 where the token is padding: it gets no row. Absent: all are real.
  * @returns tensors that the caller disposes.
- * @throws when the index of a real token names no expert.
+ * @throws when the index of a real token names no expert, or indices, k and mask are not of the same tokens.
  */
 export function sortByExpert(
   indices: ArrayLike<number>,
@@ -22,6 +22,11 @@ export function sortByExpert(
 ): SortPlan {
   const choices = indices.length;
   const tokens = choices / k;
+  if (!Number.isInteger(tokens) || (mask && mask.length !== tokens)) {
+    throw new Error(
+      `sortByExpert: ${choices} indices with k ${k}${mask ? ` and a mask of ${mask.length}` : ''} do not describe the same tokens.`,
+    );
+  }
   const isReal = (choice: number) => mask?.[Math.floor(choice / k)] !== 0;
   const offsets = countByExpert(indices, k, experts, isReal);
   const rows = offsets[experts]!;

@@ -61,7 +61,9 @@ class GrowingCache implements SequenceCache {
 }
 
 describeOnBackends('TransformerExperts', (backend) => {
-  const dispatches: Dispatch[] = backend === 'webgpu' ? ['dense'] : ['sorted', 'dense'];
+  const dispatches: Dispatch[] = ['sorted', 'dense'];
+  // WebGPU cannot read which rows are an expert's: there the dense form decodes.
+  const decoding: Dispatch[] = backend === 'webgpu' ? ['dense'] : dispatches;
 
   it('with one expert is causal attention within each sequence', async () => {
     const layer = TransformerExperts.create(
@@ -126,7 +128,9 @@ describeOnBackends('TransformerExperts', (backend) => {
       tf.dispose([hidden, choice, before]);
       layer.dispose();
     });
+  }
 
+  for (const dispatch of decoding) {
     it(`decodes token by token what it gives as a whole: ${dispatch}`, async () => {
       const seq = 11;
       const [layer, hidden, whole] = [create(), randomTokens(seq), routing(0, seq)];
@@ -201,7 +205,7 @@ describeOnBackends('TransformerExperts', (backend) => {
 
   it('leaves nothing behind but what the cache holds', async () => {
     const [layer, hidden, choice] = [create(), randomTokens(3), routing(0, 3)];
-    for (const dispatch of dispatches) {
+    for (const dispatch of decoding) {
       await expectNoLeak(() => {
         const cache = new GrowingCache();
         const pass = { sequences: { batch: 1, seq: 3 }, cache };
