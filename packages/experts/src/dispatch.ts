@@ -14,9 +14,12 @@ import { sortByExpertOnDevice } from './sort-plan-on-device.js';
  */
 export type Dispatch = 'sorted' | 'dense';
 
-/** The sparse form wherever the backend can read the choices at once. */
-export function defaultDispatch(): Dispatch {
-  return readsAtOnce() ? 'sorted' : 'dense';
+/**
+ * The sparse form; only experts that keep keys and values need the dense one, and only where the backend cannot read at
+ * once how many rows each of them has.
+ */
+export function defaultDispatch(pass?: ExpertPass): Dispatch {
+  return pass?.cache && !readsAtOnce() ? 'dense' : 'sorted';
 }
 
 /** How a layer of experts is applied. */
@@ -54,7 +57,7 @@ export function applyExperts(
   hidden: tf.Tensor2D,
   routing: Routing,
   experts: Experts,
-  { dispatch = defaultDispatch(), mask, pass }: ApplyOptions = {},
+  { mask, pass, dispatch = defaultDispatch(pass) }: ApplyOptions = {},
 ): tf.Tensor2D {
   checkRouting('applyExperts', hidden, routing, experts, mask, pass);
   if (dispatch !== 'sorted' && dispatch !== 'dense') {
