@@ -8,6 +8,7 @@ import { installIdentity } from './wasm/identity.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
+import { installSlice } from './wasm/slice.js';
 import { installWebGpuKernels } from './webgpu/install-webgpu-kernels.js';
 
 /** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
@@ -82,6 +83,7 @@ async function install(backendName: string): Promise<Installation> {
   installRows(heap);
   installLayers(heap);
   installIdentity();
+  installSlice(heap);
   installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }
