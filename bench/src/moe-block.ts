@@ -1,5 +1,5 @@
 import type { Case, Comparison, Measured } from './comparison.js';
-import { type Precision, precisionsOf, suffixOf } from './precision.js';
+import { type Precision, precisionsOf, suffixOf, torchPeers } from './precision.js';
 
 /** A Mixture-of-Experts block's sizes, under Hugging Face's names. */
 export interface MoeBlockShape {
@@ -32,7 +32,7 @@ export const moeBlock: Comparison = {
               case: `MoE block T2048 d256 h1024 SwiGLU top-2 E${numExperts}, ${pass}${suffixOf(precision)}`,
               backend,
               ours: () => lab.node('moe-block', input),
-              peers: [{ name: 'torch', measure: () => lab.python('moe_block', input) }],
+              peers: torchPeers(lab, 'moe_block', input, precision),
             });
           }
         }

@@ -1,5 +1,5 @@
 import type { Case, Comparison } from './comparison.js';
-import { precisionsOf, suffixOf } from './precision.js';
+import { precisionsOf, suffixOf, torchPeers } from './precision.js';
 
 /** One training step's sizes, under Hugging Face's names. The head is the embedding transposed. */
 export interface TrainStepShape {
@@ -37,10 +37,7 @@ export const trainStep: Comparison = {
       for (const precision of precisionsOf(backend)) {
         for (const vocabSize of [256, 4096]) {
           const input = { ...shape, vocabSize, precision };
-          const torch = {
-            name: 'torch',
-            measure: () => lab.python('train_step', { ...input, repeats: lab.repeats, backend }),
-          };
+          const torch = torchPeers(lab, 'train_step', { ...input, repeats: lab.repeats, backend }, precision);
           const naive = {
             name: 'tfjs-wasm-naive',
             measure: () => lab.node('train-step-naive', { ...input, repeats: lab.naiveRepeats }),
@@ -49,7 +46,7 @@ export const trainStep: Comparison = {
             case: `d256 L4 E4 h512 top-2, batch 8 x 256, vocab ${vocabSize} tied${suffixOf(precision)}`,
             backend,
             ours: () => lab.node('train-step', { ...input, backend, repeats: lab.repeats }),
-            peers: backend === 'wasm' && vocabSize === 256 ? [naive, torch] : [torch],
+            peers: backend === 'wasm' && vocabSize === 256 ? [naive, ...torch] : torch,
           });
         }
       }

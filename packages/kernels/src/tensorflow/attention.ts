@@ -5,7 +5,7 @@ import { type Handle, INT32, type RawOps } from './raw-ops.js';
 const SCORES_AT_ONCE = 1 << 22;
 
 /** Queries of a block, at most: smaller blocks compute fewer scores that the causal mask hides. */
-const QUERIES_AT_ONCE = 64;
+const QUERIES_AT_ONCE = 128;
 
 /** Added to the score of a key that a query does not see: its exponential is 0. */
 const UNSEEN = -1e9;
