@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -18,7 +18,7 @@ const NOT_PROSE = /^[|`<{$]|\n```|\n\|/;
  * @returns {{ text: string, domain?: string }[]}
  */
 export function readCorpus(file) {
-  if (file === undefined) return markdownFiles(root).flatMap(paragraphsOf);
+  if (file === undefined) return documents().flatMap(paragraphsOf);
   const rows = readFileSync(file, 'utf8')
     .split('\n')
     .flatMap((line, i) => (line.trim() === '' ? [] : [readRow(line, `${file}: row ${i + 1}`)]));
@@ -36,6 +36,12 @@ function readRow(line, where) {
   }
   if (typeof row?.text !== 'string' || row.text.trim() === '') throw new Error(`${where} has no text.`);
   return typeof row.domain === 'string' ? { text: row.text, domain: row.domain } : { text: row.text };
+}
+
+/** The guides of the repository's folders; other files a checkout may hold are none of ours. */
+function documents() {
+  const own = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md'].map((name) => join(root, name)).filter(existsSync);
+  return [...own, ...['docs', 'examples', 'packages'].flatMap((folder) => markdownFiles(join(root, folder)))];
 }
 
 function markdownFiles(folder) {

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename } from 'node:path';
 import { generate, model as models, routeTexts, tokenizer as tokenizers, writeRoutingReport } from 'therapeutic-moe';
 
 /**
@@ -47,7 +47,11 @@ export async function reportRouting(model, rows, folder, source) {
   const named = rows.map((row, i) => ({ id: i + 1, ...row }));
   const routed = await routeTexts(model, named);
   const shown = source === undefined ? named.slice(0, 3) : [];
-  return writeRoutingReport(model, routed, { folder: join(folder), source: source ?? 'held-out documentation', shown });
+  return writeRoutingReport(model, routed, {
+    folder,
+    source: source === undefined ? 'held-out documentation' : basename(source),
+    shown,
+  });
 }
 
 /**

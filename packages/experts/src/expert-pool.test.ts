@@ -120,6 +120,17 @@ describeOnBackends('an operation on a pool', () => {
 });
 
 describeOnBackends('pruneExperts', () => {
+  it('keeps experts in their groups, and refuses to move them into others', async () => {
+    const pool = createPool(6, 2, { groups: { numGroups: 2, topGroups: 1, score: 'max' } });
+    const { pool: pruned, removed } = pruneExperts(pool, [5, 4, 1, 1, 6, 7], { keep: 4 });
+    expect(removed).toEqual([2, 3]);
+    expect(pruned.router.config.groups).toEqual({ numGroups: 2, topGroups: 1, score: 'max' });
+    expect(() => pruneExperts(pool, [5, 4, 3, 1, 1, 7], { keep: 4 })).toThrow(
+      'pruneExperts: the router chooses within 2 groups, and 4 experts would not lie in the groups they came from',
+    );
+    disposePools(pool, pruned);
+  });
+
   it('keeps the most used experts with their gate columns, and says what is lost', async () => {
     const pool = createPool(5, 2, { bias: [1, 2, 3, 4, 5] });
     const { pool: pruned, removed, lostLoad, origins } = pruneExperts(pool, LOAD, { keep: 3 });

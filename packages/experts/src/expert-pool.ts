@@ -55,10 +55,24 @@ export function rebuildPool(where: string, { router, experts }: ExpertPool, plan
         `least ${numExpertsPerTok}, or first make the pool's router anew with a smaller numExpertsPerTok.`,
     );
   }
+  refuseMixedGroups(where, router, plan.origins);
   const config = resolveRouterConfig({ ...router.config, numExperts });
   const successor = new TopKRouter(rebuildGate(plainGate(where, router), plan.ofGate, plan.lift), config);
   carryBuffers(router, successor, plan);
   return { pool: { router: successor, experts: experts.rebuild(plan.ofExperts) }, origins: plan.origins };
+}
+
+/** Groups are runs of equal length, so an operation that shifts a border would put experts into others' groups. */
+function refuseMixedGroups(where: string, { config }: TopKRouter, origins: PoolChange['origins']): void {
+  if (!config.groups) return;
+  const { numGroups } = config.groups;
+  const [before, after] = [config.numExperts / numGroups, origins.length / numGroups];
+  const stays = origins.every((old, e) => old.every((o) => Math.floor(o / before) === Math.floor(e / after)));
+  if (Number.isInteger(after) && stays) return;
+  throw new Error(
+    `${where}: the router chooses within ${numGroups} groups, and ${origins.length} experts would not lie in the groups they came from; ` +
+      'change equally many in each group, or make the router anew without groups.',
+  );
 }
 
 /** @throws when router and experts differ in size, or the gate cannot be cut. */

@@ -12,6 +12,7 @@ export {
   hasDecodeLayer,
 } from './decode-layer.js';
 export { type AttentionOptions, flashAttention, flashAttentionReference } from './flash-attention.js';
+export { float32Products } from './float32-products.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Product, inFloat32 } from './float32-products.js';
 
 /**
  * Matrix product over the last two dimensions, with a gradient for every shape it accepts. The wasm and TensorFlow
@@ -26,7 +27,7 @@ export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transpose
     );
   }
   if (innerA === 0) return emptyProduct(a, b, transposeA, transposeB);
-  if (a.rank === 2 && b.rank === 2) return tf.matMul(a, b, transposeA, transposeB);
+  if (a.rank === 2 && b.rank === 2) return product(a as tf.Tensor2D, b as tf.Tensor2D, transposeA, transposeB);
   if (b.rank === 2 && !transposeA) return tallProduct(a, b as tf.Tensor2D, transposeB);
   return tf.tidy(() => {
     const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
@@ -36,11 +37,16 @@ export function matMul(a: tf.Tensor, b: tf.Tensor, transposeA = false, transpose
   });
 }
 
+function product(a: tf.Tensor2D, b: tf.Tensor2D, transposeA: boolean, transposeB: boolean): tf.Tensor2D {
+  if (inFloat32() && !transposeA) return float32Product(a, b, transposeB);
+  return tf.matMul(a, b, transposeA, transposeB);
+}
+
 function tallProduct(a: tf.Tensor, b: tf.Tensor2D, transposeB: boolean): tf.Tensor {
   return tf.tidy(() => {
     const rows = tf.reshape(a, [-1, a.shape.at(-1)!]);
-    const product = tf.matMul(rows, b, false, transposeB);
-    return tf.reshape(product, [...a.shape.slice(0, -1), product.shape[1]!]);
+    const tall = product(rows as tf.Tensor2D, b, false, transposeB);
+    return tf.reshape(tall, [...a.shape.slice(0, -1), tall.shape[1]]);
   });
 }
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, expect, it } from 'vitest';
-import { adamWUpdate, groupedMatMul, installKernels, matMul } from './index.js';
+import { adamWUpdate, float32Products, groupedMatMul, installKernels, matMul } from './index.js';
 
 /**
  * bfloat16 keeps 8 bits, so rounding moves a number by at most 2^-8 of it: both operands of each summand, and the sum.
@@ -74,6 +74,18 @@ describeOnBackends('precision', (backend) => {
       const [a, b] = [random([rows, inner], 2), random([inner, columns], 3)];
       expect(await relativeError((a, b) => matMul(a, b), [a, b])).toBe(0);
       tf.dispose([a, b]);
+    }
+  });
+
+  here('leaves what must be float32 as it is, gradients included', async () => {
+    for (const transpose of [false, true]) {
+      const [a, b] = [random([131, 139], 2), random(transpose ? [149, 139] : [139, 149], 3)];
+      const dy = random([131, 149], 5);
+      const exact = (a: tf.Tensor, b: tf.Tensor) => float32Products(() => matMul(a, b, false, transpose));
+      expect(await relativeError(exact, [a, b])).toBe(0);
+      expect(await relativeError((dy, b) => tf.grad((a) => exact(a, b))(a, dy), [dy, b])).toBe(0);
+      expect(await relativeError((dy, a) => tf.grad((b) => exact(a, b))(b, dy), [dy, a])).toBe(0);
+      tf.dispose([a, b, dy]);
     }
   });
 

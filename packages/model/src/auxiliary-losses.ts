@@ -53,8 +53,9 @@ export function auxiliaryLosses(
   weights: AuxiliaryWeights,
 ): Auxiliary {
   const mask = tf.tensor1d(Float32Array.from(batch.mask));
-  const domains = tf.tensor1d(batch.domains, 'int32');
-  const labelled = batch.domains.reduce((n, domain) => n + (domain >= 0 ? 1 : 0), 0);
+  const known = batch.domains.map((domain, i) => (batch.mask[i] ? domain : -1));
+  const domains = tf.tensor1d(known, 'int32');
+  const labelled = known.reduce((n, domain) => n + (domain >= 0 ? 1 : 0), 0);
   const losses: [name: string, weight: number | undefined, of: (routing: Routing) => tf.Tensor][] = [
     ['balance', weights.klBalance, (routing) => klToUniform(routing, mask)],
     ['z', weights.zLoss, (routing) => zLoss(routing, mask)],

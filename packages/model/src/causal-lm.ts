@@ -133,15 +133,34 @@ export class CausalLm implements LinearHost {
     return result as ForwardResult;
   }
 
-  #checkPass(tokens: number, seq: number, { cache, mask, replay }: ForwardOptions): void {
+  #checkPass(tokens: number, seq: number, { cache, sequenceCache, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
       throw new Error(
         `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
       );
     }
+    const { mixture } = this.config;
+    const looksAlong = mixture?.router?.kind === 'supervisor' || mixture?.experts?.kind === 'transformer';
+    if (cache && looksAlong && !sequenceCache) {
+      throw new Error(
+        'model.forward: the routers or experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
+      );
+    }
     if (mask && mask.length !== tokens)
       throw new Error(`model.forward: mask must have batch * seq = ${tokens} entries, got ${mask.length}.`);
+    const unclear = mask ? Array.from(mask).findIndex((one) => one !== 0 && one !== 1) : -1;
+    if (unclear >= 0)
+      throw new Error(
+        `model.forward: mask must be 1 for real tokens and 0 for padding, got ${mask![unclear]} at ${unclear}.`,
+      );
+    for (const [layer, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
+      if (numExperts !== mixture?.numExperts || numExpertsPerTok !== mixture.numExpertsPerTok) {
+        throw new Error(
+          `model.forward: replay of layer ${layer} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
+        );
+      }
+    }
     if (replay && replay.length !== this.#layers.length) {
       throw new Error(
         `model.forward: replay must have the choices of ${this.#layers.length} layers, got ${replay.length}; record them with this model.`,

@@ -106,7 +106,7 @@ export function resolveMixture(mixture: PartialMixtureConfig, sizes: MixtureSize
     ...(domains && { domains: Object.freeze([...domains]) }),
     ...(router && { router: resolveRouter(router, resolved, sizes) }),
     ...(experts && { experts: resolveExperts(experts, sizes) }),
-    ...(capacity && { capacity: resolveCapacity(capacity) }),
+    ...(capacity && { capacity: resolveCapacity(capacity, resolved) }),
     ...(sharedExpert && { sharedExpert: resolveSharedExpert(sharedExpert) }),
   });
 }
@@ -193,9 +193,13 @@ function resolveExperts(experts: ExpertKind, { intermediateSize }: MixtureSizes)
   return Object.freeze({ ...experts });
 }
 
-function resolveCapacity(capacity: Partial<CapacityConfig>): CapacityConfig {
+/** Unless told otherwise nothing is dropped outside of training, so that decoding repeats what one pass gives. */
+function resolveCapacity(
+  capacity: Partial<CapacityConfig>,
+  { numExperts, numExpertsPerTok }: RouterConfig,
+): CapacityConfig {
   requireObject(capacity, `${where}.capacity`);
-  const resolved = resolveCapacityConfig(capacity);
+  const resolved = resolveCapacityConfig({ evalCapacityFactor: numExperts / numExpertsPerTok, ...capacity });
   if (resolved.dropBy === 'probability') {
     throw new Error(
       `${where}: capacity.dropBy 'probability' lets later tokens push out earlier ones, which a causal decoder cannot repeat when it decodes; use 'position'.`,

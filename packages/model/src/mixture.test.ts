@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { ConcatKvCache } from '@therapeutic-moe/attention';
 import { recordRouting } from '@therapeutic-moe/router';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
@@ -179,6 +180,15 @@ describeOnBackends('a model with', (backend) => {
     model.dispose();
   });
 
+  it('a cache of attention alone is refused where more than attention looks along the sequence', () => {
+    const model = modelOf(mixtures['supervisor, transformer experts']!);
+    const [input, cache] = [tf.tensor2d([ids], [1, ids.length], 'int32'), new ConcatKvCache(20)];
+    expect(() => model.forward(input, { cache })).toThrow('a pass with cache needs sequenceCache too');
+    tf.dispose(input);
+    cache.dispose();
+    model.dispose();
+  });
+
   it.skipIf(slow)('recorded choices can be repeated, whatever the weights say now', async () => {
     const model = modelOf(mixtures['top-k of SwiGLU experts']!);
     const other = modelOf(mixtures['top-k of SwiGLU experts']!, 2);
@@ -190,7 +200,13 @@ describeOnBackends('a model with', (backend) => {
     for (const [layer, { indices }] of forced.routings.entries())
       expect([...(await indices.data())]).toEqual([...replay[layer]!.indices]);
     expect(() => model.forward(input, { replay: replay.slice(1) })).toThrow('the choices of 2 layers, got 1');
+    const foreign = replay.map((choices) => ({ ...choices, numExperts: 11 }));
+    expect(() => model.forward(input, { replay: foreign })).toThrow(
+      /layer 0 chose \d of 11 experts, this model \d of \d/,
+    );
     expect(() => model.forward(input, { mask: [1] })).toThrow('mask must have batch * seq = 8 entries, got 1.');
+    const half = [1, 1, 0.5, 1, 1, 1, 1, 1];
+    expect(() => model.forward(input, { mask: half })).toThrow('1 for real tokens and 0 for padding, got 0.5 at 2.');
     for (const { logits, routings } of [first, same, forced]) tf.dispose([logits, ...routings]);
     input.dispose();
     model.dispose();

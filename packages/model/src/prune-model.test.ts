@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { attachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { mixtures } from '../test/mixtures.js';
@@ -35,6 +36,14 @@ describeOnBackends('pruneModel', (backend) => {
     const lost = 2 * (2 * 3 * 10 * 14 + 2 * 10);
     expect(countParameters(pruned.model.config).total).toBe(countParameters(model.config).total - lost);
     pruned.model.dispose();
+    model.dispose();
+  });
+
+  it('refuses a model with an adapter, which would be lost', () => {
+    const model = modelOf('top-k of SwiGLU experts');
+    attachLora(model, { r: 2, loraAlpha: 4, loraDropout: 0, targetModules: ['q_proj'] }, 1);
+    const load = [new Array(6).fill(1), new Array(6).fill(1)];
+    expect(() => pruneModel(model, load, 4)).toThrow(/q_proj carries an adapter, which would be lost; merge it/);
     model.dispose();
   });
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { Linear } from '@therapeutic-moe/nn';
 import { CausalLm } from './causal-lm.js';
 import type { MixtureConfig } from './mixture-config.js';
 import { resolveConfig } from './model-config.js';
@@ -28,6 +29,13 @@ export interface PrunedModel {
 export function pruneModel(model: CausalLm, load: readonly (readonly number[])[], keep: number): PrunedModel {
   const { config } = model;
   if (!config.mixture) throw new Error('pruneModel: this model is dense; there is no expert to remove.');
+  for (const [path, linear] of model.linears()) {
+    if (!(linear instanceof Linear)) {
+      throw new Error(
+        `pruneModel: ${path} carries an adapter, which would be lost; merge it with mergeLora or take it off with detachLora first.`,
+      );
+    }
+  }
   const shares = checkLoad(load, config.numHiddenLayers, config.mixture.numExperts);
   const kept = shares.map((ofLayer) => mostUsed(ofLayer, keep, config.mixture!));
   const { domains: _, ...mixture } = config.mixture;

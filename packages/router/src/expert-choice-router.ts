@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
 import { dims, type LinearLayer, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag } from './check-config.js';
 import { type ExpertChoice, expertChoice } from './expert-choice.js';
@@ -49,7 +50,7 @@ export class ExpertChoiceRouter {
     const { capacityFactor, numExperts } = this.config;
     const capacity = Math.min(tokens, Math.ceil((capacityFactor * tokens) / numExperts));
     return tf.tidy(() => {
-      const logits = this.gate.apply(hidden, { dropoutSeed: seed }) as tf.Tensor2D;
+      const logits = float32Products(() => this.gate.apply(hidden, { dropoutSeed: seed }) as tf.Tensor2D);
       const probabilities = tf.softmax(logits);
       return { logits, probabilities, gates: [tf.clone(logits)], ...expertChoice(probabilities, capacity, mask) };
     });

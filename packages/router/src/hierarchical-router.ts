@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
 import { joinParameters, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag, refuseMoreThan, refuseUnlessDivides } from './check-config.js';
 import { checkPass } from './check-pass.js';
@@ -52,10 +53,10 @@ export class HierarchicalRouter implements Router {
     checkPass(hidden, pass, this);
     return tf.tidy(() => {
       const context = { dropoutSeed: pass.seed };
-      const gates = [
+      const gates = float32Products(() => [
         this.gates.group.apply(hidden, context),
         this.gates.expert.apply(hidden, context),
-      ] as tf.Tensor2D[];
+      ]) as tf.Tensor2D[];
       const { joint: logits } = jointLogits(gates[0]!, gates[1]!);
       const probabilities = tf.softmax(logits);
       const indices = pass.replay ? tf.clone(pass.replay) : topKIndices(logits, this.numExpertsPerTok);

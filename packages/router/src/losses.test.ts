@@ -240,6 +240,12 @@ describeOnBackends('masks', () => {
     tf.dispose([logits, padded, mask]);
   });
 
+  it('of other tokens are refused', () => {
+    const [values, short] = [tf.ones<tf.Rank.R2>([5, 3]), tf.ones<tf.Rank.R1>([1])];
+    expect(() => maskedMean(values, short)).toThrow('router losses: mask must be [5], got [1].');
+    tf.dispose([values, short]);
+  });
+
   it('without a real token give 0, not NaN', async () => {
     const [values, mask] = [tf.ones<tf.Rank.R2>([2, 3]), tf.zeros<tf.Rank.R1>([2])];
     const mean = maskedMean(values, mask);

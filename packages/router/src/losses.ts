@@ -14,6 +14,7 @@ const TINY = 1e-9;
  * @returns `[n]`. Caller disposes.
  */
 export function maskedMean(values: tf.Tensor2D, mask?: tf.Tensor1D): tf.Tensor1D {
+  if (mask) dims('router losses: mask', mask, ['tokens'], { tokens: values.shape[0] });
   return tf.tidy(() => {
     if (!mask) return tf.mean(values, 0) as tf.Tensor1D;
     const weight = tf.expandDims(mask, 1);

@@ -10,7 +10,7 @@ export type Routing = {
   readonly logits: tf.Tensor2D;
   /** `[tokens, experts]`, rows sum to 1: what balance losses look at. */
   readonly probabilities: tf.Tensor2D;
-  /** Chosen experts, best first, int32 `[tokens, k]`. */
+  /** Chosen experts int32 `[tokens, k]`, best first; with a balance bias or groups, best by what they were chosen by. */
   readonly indices: tf.Tensor2D;
   /** Weight of each chosen expert `[tokens, k]`. */
   readonly weights: tf.Tensor2D;

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { flashAttention } from '@therapeutic-moe/kernels';
+import { flashAttention, float32Products } from '@therapeutic-moe/kernels';
 import {
   type ApplyContext,
   joinParameters,
@@ -96,10 +96,7 @@ export class SupervisorRouter implements Router {
     checkPass(hidden, pass, this);
     this.#checkSequences(pass);
     return tf.tidy(() => {
-      const context = { dropoutSeed: pass.seed };
-      const seen = tf.add(hidden, this.#attend(hidden, pass, context));
-      const inner = this.layers.up_proj.apply(seen, context);
-      const logits = this.layers.down_proj.apply(tf.mul(inner, tf.sigmoid(inner)), context) as tf.Tensor2D;
+      const logits = float32Products(() => this.#gate(hidden, pass));
       const probabilities = tf.softmax(logits);
       const indices = pass.replay ? tf.clone(pass.replay) : topKIndices(logits, this.numExpertsPerTok);
       const weights = chosenWeights({ logits, scores: probabilities, indices, mask: pass.mask }, this.config);
@@ -117,6 +114,13 @@ export class SupervisorRouter implements Router {
 
   dispose(): void {
     for (const layer of Object.values(this.layers)) layer.dispose();
+  }
+
+  #gate(hidden: tf.Tensor2D, pass: RoutePass): tf.Tensor2D {
+    const context = { dropoutSeed: pass.seed };
+    const seen = tf.add(hidden, this.#attend(hidden, pass, context));
+    const inner = this.layers.up_proj.apply(seen, context);
+    return this.layers.down_proj.apply(tf.mul(inner, tf.sigmoid(inner)), context) as tf.Tensor2D;
   }
 
   /** `[tokens, hidden]`: what each token gathers from its sequence; padded tokens are not seen. */

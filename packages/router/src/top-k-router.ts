@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
 import { dims, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import { checkPass } from './check-pass.js';
 import { chosenWeights } from './chosen-weights.js';
@@ -91,7 +92,7 @@ export class TopKRouter implements Router {
   #gateOutputs(hidden: tf.Tensor2D, seed?: number): { gate: tf.Tensor2D; noisy: tf.Tensor2D } {
     const { routerJitterNoise, gateNoise } = this.config;
     const input = routerJitterNoise && seed !== undefined ? jitter(hidden, routerJitterNoise, seed) : hidden;
-    const gate = this.gate.apply(input, { dropoutSeed: seed }) as tf.Tensor2D;
+    const gate = float32Products(() => this.gate.apply(input, { dropoutSeed: seed }) as tf.Tensor2D);
     return { gate, noisy: gateNoise && seed !== undefined ? addNoise(gate, gateNoise, seed) : gate };
   }
 

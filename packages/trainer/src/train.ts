@@ -328,7 +328,10 @@ function toRecord(
     elapsed: at.elapsed,
     numTensors: tf.memory().numTensors,
     ...Object.fromEntries(
-      Object.entries(others).map(([name, values]) => [name, values.length === 1 ? values[0] : values]),
+      Object.entries(others).map(([name, values]) => {
+        const isList = values.length > 1 || name.endsWith('ByLayer');
+        return [name, isList ? values : values[0]];
+      }),
     ),
     ...(expertLoadByLayer && expertLoad && { expertLoadByLayer: intoRows(expertLoadByLayer, expertLoad.length) }),
   };

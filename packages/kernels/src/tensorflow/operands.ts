@@ -1,11 +1,12 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { inFloat32 } from '../float32-products.js';
 import { BFLOAT16, FLOAT, type Handle, type RawOps } from './raw-ops.js';
 
 /** What the large products compute with; sums are float32 in both. */
 export type Precision = 'float32' | 'bfloat16';
 
 /**
- * A product with a side shorter than this stays float32 under `bfloat16`: it is cheap, and the router's are among them.
+ * A product with a side shorter than this stays float32 under `bfloat16`: it is cheap.
  */
 const SHORTEST_SIDE = 128;
 
@@ -35,7 +36,7 @@ export class Operands {
 
   /** The type that a product of these sides has its operands in. */
   typeFor(...sides: number[]): typeof FLOAT | typeof BFLOAT16 {
-    return this.precision === 'bfloat16' && Math.min(...sides) >= SHORTEST_SIDE ? BFLOAT16 : FLOAT;
+    return this.precision === 'bfloat16' && !inFloat32() && Math.min(...sides) >= SHORTEST_SIDE ? BFLOAT16 : FLOAT;
   }
 
   /** A tensor as operand. */
