@@ -8,7 +8,7 @@ import type { RoutePass } from './routing.js';
 /** How experts choose tokens. */
 export interface ExpertChoiceConfig {
   readonly numExperts: number;
-  /** How many experts a token visits on average; an expert takes `ceil(capacityFactor * tokens / numExperts)`. */
+  /** Experts a token visits on average; an expert takes `ceil(capacityFactor * tokens / numExperts)`, padding counted among the tokens. */
   readonly capacityFactor: number;
   /** Whether the layer stands in a causal decoder. True is refused, with the reason. */
   readonly causal: boolean;
