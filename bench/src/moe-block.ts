@@ -29,7 +29,7 @@ export const moeBlock: Comparison = {
             const input = { ...shape, numExperts, backward, precision, backend, repeats: lab.repeats };
             const pass = backward ? 'forward+backward' : 'forward';
             cases.push({
-              case: `MoE block T2048 d256 h1024 SwiGLU top-2 E${numExperts}, ${pass}${suffixOf(precision)}`,
+              case: `MoE block T2048 d256 h1024 SwiGLU top-2 E${numExperts}, ${pass} on ${backend}${suffixOf(precision)}`,
               backend,
               ours: () => lab.node('moe-block', input),
               peers: torchPeers(lab, 'moe_block', input, precision),
