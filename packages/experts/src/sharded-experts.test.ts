@@ -153,6 +153,7 @@ describeOnBackends('applySharded', () => {
     expect(() => applySharded(hidden, routing.weights, [...shards].reverse(), plan)).toThrow(
       'the plan is for devices of 3, 2 experts, got shards of 2, 3; make both from one placement.',
     );
+    expect(() => applySharded(hidden, routing.weights, shards, plan, { seed: 3 })).toThrow('leave out pass.seed');
     expect(() => sortByDevice([0, 9], 2, placement)).toThrow('token 0 chose expert 9, but experts are 0 to 4.');
     disposePlan(plan);
     tf.dispose([hidden, routing, few]);

@@ -73,6 +73,11 @@ export function applySharded(
         `${shards.map(({ experts }) => experts).join(', ')}; make both from one placement.`,
     );
   }
+  if (pass?.cache || pass?.seed !== undefined) {
+    throw new Error(
+      'applySharded: shards number their experts from 0, so dropout and kept keys would not be the unsharded ones; leave out pass.seed and pass.cache.',
+    );
+  }
   return tf.tidy(() => {
     const rows = dispatchRows(hidden, plan);
     const answers = shards.flatMap((shard, device) => runDevice(rows, shard, device, plan, pass));
