@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { float32Products } from '@therapeutic-moe/kernels';
-import { joinParameters, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
+import { type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag, refuseMoreThan, refuseUnlessDivides } from './check-config.js';
 import { checkPass } from './check-pass.js';
 import { chosenWeights } from './chosen-weights.js';
 import { jointLogits } from './joint-logits.js';
 import type { RoutePass, Router, Routing } from './routing.js';
 import { topKIndices } from './top-k.js';
-import { checkGates, type TwoLevelGates } from './two-level-gates.js';
+import { applyGates, checkGates, gateParameters, type TwoLevelGates } from './two-level-gates.js';
 
 /** How a two-level mixture chooses. */
 export interface HierarchicalConfig {
@@ -52,12 +51,8 @@ export class HierarchicalRouter implements Router {
   route(hidden: tf.Tensor2D, pass: RoutePass = {}): Routing {
     checkPass(hidden, pass, this);
     return tf.tidy(() => {
-      const context = { dropoutSeed: pass.seed };
-      const gates = float32Products(() => [
-        this.gates.group.apply(hidden, context),
-        this.gates.expert.apply(hidden, context),
-      ]) as tf.Tensor2D[];
-      const { joint: logits } = jointLogits(gates[0]!, gates[1]!);
+      const gates = applyGates(this.gates, hidden, pass.seed);
+      const { joint: logits } = jointLogits(...gates);
       const probabilities = tf.softmax(logits);
       const indices = pass.replay ? tf.clone(pass.replay) : topKIndices(logits, this.numExpertsPerTok);
       const weights = chosenWeights({ logits, scores: probabilities, indices, mask: pass.mask }, this.config);
@@ -66,7 +61,7 @@ export class HierarchicalRouter implements Router {
   }
 
   parameters(): Parameters {
-    return joinParameters({ group_gate: this.gates.group, expert_gate: this.gates.expert });
+    return gateParameters(this.gates);
   }
 
   buffers(): Parameters {

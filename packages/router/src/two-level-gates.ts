@@ -1,4 +1,6 @@
-import type { LinearLayer } from '@therapeutic-moe/nn';
+import type * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
+import { joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 
 /** The gates of a two-level router. */
 export interface TwoLevelGates {
@@ -28,4 +30,18 @@ export function checkGates(
       `router: the group gate takes ${group.inputSize} and the expert gate ${expert.inputSize} hidden numbers; they must be equal.`,
     );
   }
+}
+
+/** Raw outputs, `[tokens, groups]` and `[tokens, experts]`. Caller disposes. */
+export function applyGates({ group, expert }: TwoLevelGates, hidden: tf.Tensor2D, seed?: number) {
+  const context = { dropoutSeed: seed };
+  return float32Products(() => [group.apply(hidden, context), expert.apply(hidden, context)]) as [
+    tf.Tensor2D,
+    tf.Tensor2D,
+  ];
+}
+
+/** The variables of both gates, by the names a checkpoint uses. */
+export function gateParameters({ group, expert }: TwoLevelGates): Parameters {
+  return joinParameters({ group_gate: group, expert_gate: expert });
 }

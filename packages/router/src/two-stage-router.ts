@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { float32Products } from '@therapeutic-moe/kernels';
-import { joinParameters, type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
+import { type Parameters, refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { refuseCount, refuseFlag, refuseMoreThan, refuseUnlessDivides } from './check-config.js';
 import { checkPass } from './check-pass.js';
 import { chosenWeights } from './chosen-weights.js';
 import { type JointLogits, jointLogits } from './joint-logits.js';
 import type { RoutePass, Router, Routing } from './routing.js';
 import { closeOthers, constantChoice, topKMask } from './top-k.js';
-import { checkGates, type TwoLevelGates } from './two-level-gates.js';
+import { applyGates, checkGates, gateParameters, type TwoLevelGates } from './two-level-gates.js';
 
 /** How a token chooses groups, then experts. */
 export interface TwoStageConfig {
@@ -55,12 +54,8 @@ export class TwoStageRouter implements Router {
   route(hidden: tf.Tensor2D, pass: RoutePass = {}): Routing {
     checkPass(hidden, pass, this);
     return tf.tidy(() => {
-      const context = { dropoutSeed: pass.seed };
-      const gates = float32Products(() => [
-        this.gates.group.apply(hidden, context),
-        this.gates.expert.apply(hidden, context),
-      ]) as tf.Tensor2D[];
-      const logs = jointLogits(gates[0]!, gates[1]!);
+      const gates = applyGates(this.gates, hidden, pass.seed);
+      const logs = jointLogits(...gates);
       const probabilities = tf.softmax(logs.joint);
       const indices = pass.replay ? tf.clone(pass.replay) : this.#choose(logs);
       const weights = chosenWeights(
@@ -72,7 +67,7 @@ export class TwoStageRouter implements Router {
   }
 
   parameters(): Parameters {
-    return joinParameters({ group_gate: this.gates.group, expert_gate: this.gates.expert });
+    return gateParameters(this.gates);
   }
 
   buffers(): Parameters {
