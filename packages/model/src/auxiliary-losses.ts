@@ -1,15 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
-import {
-  expertLoad,
-  klToUniform,
-  maskedMean,
-  mseToUniform,
-  type Routing,
-  sequenceBalanceLoss,
-  switchLoss,
-  zLoss,
-} from '@therapeutic-moe/router';
+import { expertLoad, maskedMean, type RouterLossWeights, type Routing, routerLosses } from '@therapeutic-moe/router';
 
 /** Weights of the auxiliary losses; each is a mean over layers. A loss whose weight is absent is not computed. */
 export interface AuxiliaryWeights {
@@ -37,6 +28,16 @@ export interface RoutedBatch {
   readonly domains: Int32Array;
 }
 
+/** What a log calls each loss. */
+const logged = {
+  kl: 'balance',
+  z: 'z',
+  domain: 'domain',
+  switch: 'switchBalance',
+  mse: 'mseBalance',
+  sequence: 'sequenceBalance',
+} as const;
+
 /** Losses to weigh, and the load and entropies that a log wants. */
 export interface Auxiliary {
   /** The weighted sum, a scalar. */
@@ -56,30 +57,27 @@ export function auxiliaryLosses(
   const known = batch.domains.map((domain, i) => (batch.mask[i] ? domain : -1));
   const domains = tf.tensor1d(known, 'int32');
   const labelled = known.reduce((n, domain) => n + (domain >= 0 ? 1 : 0), 0);
-  const losses: [name: string, weight: number | undefined, of: (routing: Routing) => tf.Tensor][] = [
-    ['balance', weights.klBalance, (routing) => klToUniform(routing, mask)],
-    ['z', weights.zLoss, (routing) => zLoss(routing, mask)],
-    [
-      'domain',
-      weights.domainSupervision,
-      (routing) => tf.div(tf.sum(crossEntropy(routing.logits, domains)), Math.max(1, labelled)),
-    ],
-    ['switchBalance', weights.switchBalance, (routing) => switchLoss(routing, mask)],
-    ['mseBalance', weights.mseBalance, (routing) => mseToUniform(routing, mask)],
-    ['sequenceBalance', weights.sequenceBalance, (routing) => sequenceBalanceLoss(routing, batch, mask)],
-  ];
-  const terms: tf.Tensor[] = [];
+  const ofRouter: RouterLossWeights = {
+    kl: weights.klBalance,
+    z: weights.zLoss,
+    switch: weights.switchBalance,
+    mse: weights.mseBalance,
+    sequence: weights.sequenceBalance,
+  };
+  const byLayer = routings.map((routing) => {
+    const { total, ...each } = routerLosses(routing, ofRouter, { mask, sequences: batch });
+    const domain = tf.div(tf.sum(crossEntropy(routing.logits, domains)), Math.max(1, labelled));
+    return { total: tf.add(total, tf.mul(domain, weights.domainSupervision)), each: { ...each, domain } };
+  });
   const metrics: Record<string, tf.Tensor> = {};
-  for (const [name, weight, of] of losses) {
-    if (weight === undefined) continue;
-    const byLayer = routings.map(of);
-    const mean = meanOf(byLayer);
-    metrics[name] = mean;
-    metrics[`${name}ByLayer`] = stackLayers(byLayer);
-    terms.push(tf.mul(mean, weight));
+  for (const [loss, name] of Object.entries(logged) as [keyof typeof logged, string][]) {
+    const values = byLayer.flatMap(({ each }) => each[loss] ?? []);
+    if (values.length === 0) continue;
+    metrics[name] = meanOf(values);
+    metrics[`${name}ByLayer`] = stackLayers(values);
   }
   const counted = usageMetrics(routings, overflows, mask, batch.mask);
-  return { weighted: tf.addN(terms), metrics: { ...metrics, ...counted } };
+  return { weighted: meanOf(byLayer.map(({ total }) => total)), metrics: { ...metrics, ...counted } };
 }
 
 function usageMetrics(
