@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import {
   bitsPerByte,
-  measureLoad,
   reportRouting,
+  routeRows,
   sample,
   survivesSaving,
   trainPreset,
@@ -14,7 +14,8 @@ export async function run(options) {
   const { model, heldOut, loss } = await trainPreset('hierarchical', options);
   console.log(`sample: ${await sample(model, 'The model')}`);
 
-  const load = await measureLoad(model, heldOut);
+  const routing = await routeRows(model, heldOut);
+  const { load } = routing;
   const { numExperts } = model.decoder.config.mixture;
   const pruned = models.pruneModel(model.decoder, load, numExperts / 2);
   for (const [layer, kept] of pruned.kept.entries()) {
@@ -37,7 +38,7 @@ export async function run(options) {
 
   const same = await survivesSaving(small, join(options.output, 'pruned'));
   console.log(`saved and loaded: ${same ? 'the same to the bit' : 'different'}`);
-  const report = await reportRouting(model, heldOut, join(options.output, 'routing'), options.data);
+  const report = await reportRouting(model, routing, join(options.output, 'routing'), options.data);
   console.log(`routing report: ${report}`);
   model.dispose();
   small.dispose();

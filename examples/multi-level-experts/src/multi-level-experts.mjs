@@ -1,11 +1,5 @@
 import { join } from 'node:path';
-import {
-  measureLoad,
-  reportRouting,
-  sample,
-  survivesSaving,
-  trainPreset,
-} from '@therapeutic-moe/example-train-a-preset';
+import { reportRouting, routeRows, sample, survivesSaving, trainPreset } from '@therapeutic-moe/example-train-a-preset';
 import { experts } from 'therapeutic-moe';
 
 const DEVICES = 4;
@@ -15,7 +9,8 @@ export async function run(options) {
   const { model, heldOut, loss } = await trainPreset('multi-level', options);
   console.log(`sample: ${await sample(model, 'The model')}`);
 
-  const load = await measureLoad(model, heldOut);
+  const routing = await routeRows(model, heldOut);
+  const { load } = routing;
   const plans = await planPlacement(model, heldOut, load);
   for (const [layer, { uniform, byLoad, traffic }] of plans.entries()) {
     const held = byLoad.expertsOf.map((own) => own.join(' ')).join(' | ');
@@ -27,7 +22,7 @@ export async function run(options) {
 
   const same = await survivesSaving(model, join(options.output, 'copy'));
   console.log(`saved and loaded: ${same ? 'the same to the bit' : 'different'}`);
-  const report = await reportRouting(model, heldOut, join(options.output, 'routing'), options.data);
+  const report = await reportRouting(model, routing, join(options.output, 'routing'), options.data);
   console.log(`routing report: ${report}`);
   model.dispose();
   return { loss, plans, same, report };

@@ -39,36 +39,27 @@ async function nextLogits(decoder, ids) {
 }
 
 /**
- * Routes the rows that were held out and writes the report; with the repository's own text it may show some of it.
+ * Routes rows once, for the load and for the report.
+ *
+ * @returns the rows by number, where their tokens went, and how often each expert was chosen, `[layers][experts]` shares.
+ */
+export async function routeRows(model, rows) {
+  const named = rows.map((row, i) => ({ id: i + 1, ...row }));
+  const routed = await routeTexts(model, named);
+  return { named, routed, load: routed.layers.map(({ usage }) => usage.load) };
+}
+
+/**
+ * Writes the report of rows that were routed; with the repository's own text it may show some of it.
  *
  * @returns the path of the page.
  */
-export async function reportRouting(model, rows, folder, source) {
-  const named = rows.map((row, i) => ({ id: i + 1, ...row }));
-  const routed = await routeTexts(model, named);
+export function reportRouting(model, { named, routed }, folder, source) {
   const shown = source === undefined ? named.slice(0, 3) : [];
   return writeRoutingReport(model, routed, {
     folder,
     source: source === undefined ? 'held-out documentation' : basename(source),
     shown,
-  });
-}
-
-/**
- * How often each expert is chosen, layer by layer.
- *
- * @returns {Promise<number[][]>} `[layers][experts]` shares.
- */
-export async function measureLoad(model, rows) {
-  const { numExperts, numHiddenLayers } = { ...model.decoder.config, ...model.decoder.config.mixture };
-  const counts = Array.from({ length: numHiddenLayers }, () => new Array(numExperts).fill(0));
-  for (const { text } of rows) {
-    const { layers } = await model.trace(text);
-    for (const [layer, { indices }] of layers.entries()) for (const expert of indices) counts[layer][expert] += 1;
-  }
-  return counts.map((ofLayer) => {
-    const total = ofLayer.reduce((sum, count) => sum + count, 0);
-    return ofLayer.map((count) => count / total);
   });
 }
 
