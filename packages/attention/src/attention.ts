@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { flashAttention, rotate } from '@therapeutic-moe/kernels';
+import { flashAttention, type KeyRanges, rotate } from '@therapeutic-moe/kernels';
 import { type ApplyContext, dims, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
-import type { KvCache } from './kv-cache.js';
+import type { CachedKeys, KvCache } from './kv-cache.js';
 import type { RopeTables } from './rope.js';
 
 /** Head counts and sizes. `headDim` is explicit: it need not be `hidden / heads`. */
@@ -11,6 +11,8 @@ export interface AttentionConfig {
   /** Heads of keys and values; a divisor of `numAttentionHeads` (grouped-query attention, arXiv:2305.13245). */
   readonly numKeyValueHeads: number;
   readonly headDim: number;
+  /** Most tokens that a token sees, itself included (Mistral's `sliding_window`). Absent: all before it. */
+  readonly slidingWindow?: number;
 }
 
 /** The four projections of attention under Hugging Face's names. */
@@ -23,15 +25,27 @@ export interface AttentionProjections {
 
 /** What one pass needs besides the hidden states. */
 export interface AttentionPass {
-  /** Tables of exactly the positions of this pass. */
-  readonly rope: RopeTables;
+  /** Tables of exactly the positions of this pass. Absent: no rotation, positions come from elsewhere. */
+  readonly rope?: RopeTables;
+  /** What tokens see besides causality: padding, packed documents. Without a cache only, which says it itself. */
+  readonly ranges?: KeyRanges;
   /** Decoding: where earlier keys and values are, and which layer this is. */
   readonly cache?: { readonly store: KvCache; readonly layer: number };
   readonly context?: ApplyContext;
 }
 
+/** What a decoder layer asks of its attention, of whatever kind. It owns its projections. */
+export interface AttentionLayer {
+  readonly config: AttentionConfig;
+  readonly projections: AttentionProjections;
+  /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
+  apply(x: tf.Tensor3D, pass: AttentionPass): tf.Tensor3D;
+  parameters(): Parameters;
+  dispose(): void;
+}
+
 /** Causal grouped-query attention with rotary positions. */
-export class Attention {
+export class Attention implements AttentionLayer {
   /** @param projections replaceable, so that an adapter can be put around each; owned by this layer. */
   constructor(
     readonly config: AttentionConfig,
@@ -58,19 +72,22 @@ export class Attention {
   }
 
   /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
-  apply(x: tf.Tensor3D, { rope, cache, context }: AttentionPass): tf.Tensor3D {
+  apply(x: tf.Tensor3D, { rope, ranges, cache, context }: AttentionPass): tf.Tensor3D {
     const { batch, seq } = dims('attention.apply: x', x, ['batch', 'seq', 'hidden'], {
       hidden: this.config.hiddenSize,
     });
-    const { numAttentionHeads, numKeyValueHeads, headDim } = this.config;
+    const { numAttentionHeads, numKeyValueHeads, headDim, slidingWindow: window } = this.config;
     return tf.tidy(() => {
       const project = (name: keyof AttentionProjections, heads: number) =>
         tf.reshape(this.projections[name].apply(x, context), [batch, seq, heads, headDim]) as tf.Tensor4D;
-      const q = rotate(project('q_proj', numAttentionHeads), rope.cos, rope.sin);
-      const k = rotate(project('k_proj', numKeyValueHeads), rope.cos, rope.sin);
+      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope.cos, rope.sin) : heads);
+      const q = turned(project('q_proj', numAttentionHeads));
+      const k = turned(project('k_proj', numKeyValueHeads));
       const v = project('v_proj', numKeyValueHeads);
-      const seen = cache ? cache.store.append(cache.layer, k, v) : { k, v };
-      const mixed = flashAttention(q, seen.k, seen.v, { causal: true, scale: headDim ** -0.5 });
+      const seen: CachedKeys = cache ? cache.store.append(cache.layer, k, v) : { k, v, ...(ranges && { ranges }) };
+      const visible = { causal: !cache || !seen.ranges, ...(seen.ranges && { ranges: seen.ranges }) };
+      const options = { ...visible, scale: headDim ** -0.5, ...(window !== undefined && { window }) };
+      const mixed = flashAttention(q, seen.k, seen.v, options);
       return this.projections.o_proj.apply(tf.reshape(mixed, [batch, seq, -1]), context) as tf.Tensor3D;
     });
   }

@@ -1,14 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { KeyRanges } from '@therapeutic-moe/kernels';
 
 /** Keys and values of the tokens seen so far, per layer: attention's working memory while decoding. */
 export interface KvCache {
   /**
-   * Adds the new tokens of one layer and returns all of that layer.
+   * Adds the new tokens of one layer and returns all that this layer holds.
    *
    * @param k `[batch, seq, kvHeads, headDim]`, rotated; not disposed. @param v likewise.
-   * @returns keys and values `[batch, seen + seq, kvHeads, headDim]`, owned by the cache.
+   * @returns keys and values, owned by the cache.
    */
-  append(layer: number, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D };
+  append(layer: number, k: tf.Tensor4D, v: tf.Tensor4D): CachedKeys;
   /**
    * Counts one more token of a layer as taken in and returns where a kernel writes its key and value in place. Absent
    * where a cache cannot be written in place.
@@ -19,6 +20,19 @@ export interface KvCache {
   /** Tokens held, once every layer has appended. */
   readonly length: number;
   dispose(): void;
+}
+
+/** The keys and values of a layer. */
+export interface CachedKeys {
+  /** `[batch, rows, kvHeads, headDim]`. */
+  readonly k: tf.Tensor4D;
+  /** The shape of `k`. */
+  readonly v: tf.Tensor4D;
+  /**
+   * Which rows each new token sees, causality included, where rows may also be empty or not of this row's sequence.
+   * Absent: the rows are the tokens so far, the new ones last.
+   */
+  readonly ranges?: KeyRanges;
 }
 
 /** Room in a cache; what is in rows from `position` on means nothing until it is written. */

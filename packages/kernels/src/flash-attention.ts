@@ -1,29 +1,40 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
+import { type KeyRanges, type Visibility, visibleKeys } from './key-ranges.js';
 import { withGradient } from './with-gradient.js';
 
 /** What `flashAttention` needs besides its tensors. */
-export interface AttentionOptions {
-  /** A query sees keys up to its own position; with more keys than queries the queries are the last ones. */
-  readonly causal: boolean;
+export interface AttentionOptions extends Visibility {
   /** Factor on the scores, usually `headDim ** -0.5`. */
   readonly scale: number;
+  /**
+   * `[heads]`: what a key loses in score for each position it lies further back (ALiBi, arXiv:2108.12409). Constant to
+   * the tape. Absent: nothing.
+   */
+  readonly slopes?: readonly number[];
 }
+
+/** Backends whose kernels know key ranges and slopes. The others run the plain form where these are used. */
+const knowsRanges = new Set<string>();
 
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
- * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies.
+ * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies. A query that
+ * sees no key gives 0, and passes no gradient.
  *
  * @param q `[batch, seq, heads, headDim]`.
  * @param k `[batch, keys, kvHeads, headDim]`, `heads` a multiple of `kvHeads`, `keys >= seq` when causal.
  * @param v the shape of `k`.
  * @returns the shape of `q`. Caller disposes.
- * @throws when head counts, head sizes or lengths do not fit.
+ * @throws when head counts, head sizes, lengths, ranges or slopes do not fit.
  */
 export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): tf.Tensor4D {
-  checkAttention(q, k, v, options);
-  if (!hasFusedKernel('FlashAttention')) return flashAttentionReference(q, k, v, options);
-  const attrs = { causal: options.causal, scale: options.scale };
+  const visible = checkAttention(q, k, v, options);
+  const { scale, slopes = [], causal } = options;
+  const plain = !options.window && !options.ranges && slopes.length === 0;
+  if (!hasFusedKernel('FlashAttention') || !(plain || knowsRanges.has(tf.getBackend())))
+    return attendPlainly(q, k, v, visible, options);
+  const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
     () => runFusedKernel('FlashAttention', { q, k, v }, attrs),
@@ -43,7 +54,17 @@ export function flashAttentionReference(
   q: tf.Tensor4D,
   k: tf.Tensor4D,
   v: tf.Tensor4D,
-  { causal, scale }: AttentionOptions,
+  options: AttentionOptions,
+): tf.Tensor4D {
+  return attendPlainly(q, k, v, checkAttention(q, k, v, options), options);
+}
+
+function attendPlainly(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  visible: KeyRanges,
+  { scale, slopes }: AttentionOptions,
 ): tf.Tensor4D {
   return tf.tidy(() => {
     const [batch, seq, heads, headDim] = q.shape;
@@ -53,20 +74,39 @@ export function flashAttentionReference(
     // headDim].
     const queries = tf.reshape(tf.transpose(q, [0, 2, 1, 3]), [batch, kvHeads, group * seq, headDim]);
     const scores = tf.mul(tf.matMul(queries, tf.transpose(k, [0, 2, 1, 3]), false, true), scale);
-    const masked = causal ? tf.add(scores, tf.tile(causalMask(seq, keys), [group, 1])) : scores;
-    const mixed = tf.matMul(tf.softmax(masked), tf.transpose(v, [0, 2, 1, 3])); // [batch, kvHeads, group * seq, headDim]
+    const [hidden, sees] = masks(visible, [batch, seq, keys]).map((mask) => tf.tile(mask, [1, 1, group, 1]));
+    const masked = tf.add(slopes ? tf.add(scores, slopeBias(slopes, visible, q.shape, k.shape)) : scores, hidden!);
+    const shares = tf.mul(tf.softmax(masked), sees!); // a query that sees nothing would share out all it does not see
+    const mixed = tf.matMul(shares, tf.transpose(v, [0, 2, 1, 3])); // [batch, kvHeads, group * seq, headDim]
     return tf.transpose(tf.reshape(mixed, [batch, heads, seq, headDim]), [0, 2, 1, 3]) as tf.Tensor4D;
   });
 }
 
-/** `[seq, keys]`: 0 where query `i` sees key `j`, a large negative number where it does not. */
-function causalMask(seq: number, keys: number): tf.Tensor2D {
-  const values = new Float32Array(seq * keys);
-  for (let i = 0; i < seq; i++) values.fill(-1e9, i * keys + i + 1 + keys - seq, (i + 1) * keys);
-  return tf.tensor2d(values, [seq, keys]);
+/** `[batch, 1, seq, keys]`, 0 where a query sees a key and a large negative number where not; `[batch, 1, seq, 1]`, whether it sees any. */
+function masks({ first, end }: KeyRanges, [batch, seq, keys]: [number, number, number]): [tf.Tensor4D, tf.Tensor4D] {
+  const hidden = new Float32Array(batch * seq * keys).fill(-1e9);
+  const sees = new Float32Array(batch * seq);
+  for (let at = 0; at < batch * seq; at++) {
+    hidden.fill(0, at * keys + first[at]!, at * keys + end[at]!);
+    sees[at] = Number(end[at]! > first[at]!);
+  }
+  return [tf.tensor4d(hidden, [batch, 1, seq, keys]), tf.tensor4d(sees, [batch, 1, seq, 1])];
 }
 
-function checkAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { causal }: AttentionOptions): void {
+/** `[batch, kvHeads, group * seq, keys]`: what each key loses by its distance from the last one that the query sees. */
+function slopeBias(slopes: readonly number[], { end }: KeyRanges, q: number[], k: number[]): tf.Tensor {
+  const [batch, seq, heads] = q as [number, number, number, number];
+  const [, keys, kvHeads] = k as [number, number, number, number];
+  const last = tf.tensor4d(
+    Float32Array.from(end, (one) => one - 1),
+    [batch, 1, seq, 1],
+  );
+  const back = tf.sub(tf.range(0, keys), last); // [batch, 1, seq, keys]
+  const bias = tf.mul(back, tf.tensor4d(slopes as number[], [1, heads, 1, 1])); // [batch, heads, seq, keys]
+  return tf.reshape(bias, [batch, kvHeads, (heads / kvHeads) * seq, keys]);
+}
+
+function checkAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): KeyRanges {
   const [batch, seq, heads, headDim] = q.shape;
   const [kBatch, keys, kvHeads, kHeadDim] = k.shape;
   if (k.shape.join() !== v.shape.join()) {
@@ -80,7 +120,15 @@ function checkAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { causal
       `flashAttention: ${heads} heads cannot share ${kvHeads} key-value heads evenly; use a divisor of ${heads}.`,
     );
   }
-  if (causal && keys < seq) {
-    throw new Error(`flashAttention: causal attention of ${seq} queries needs at least as many keys, got ${keys}.`);
-  }
+  checkSlopes(options, heads);
+  return visibleKeys(options, { batch, seq, keys });
+}
+
+/** Softmax does not see what all scores of a query have in common, so only the distance to its last key counts. */
+function checkSlopes({ slopes, causal, ranges }: AttentionOptions, heads: number): void {
+  if (!slopes) return;
+  if (slopes.length !== heads || slopes.some((slope) => !Number.isFinite(slope)))
+    throw new Error(`flashAttention: slopes must be ${heads} finite numbers, one per head, got [${slopes}].`);
+  if (!causal && !ranges)
+    throw new Error('flashAttention: slopes count back from each query, so they need causal or ranges; set one.');
 }

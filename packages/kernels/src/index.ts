@@ -16,6 +16,7 @@ export { float32Products } from './float32-products.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
+export { documentRanges, type KeyRanges, paddingRanges, type Visibility } from './key-ranges.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { rotate, rotateReference } from './rotate.js';

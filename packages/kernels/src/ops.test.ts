@@ -6,8 +6,6 @@ import {
   adamWUpdateReference,
   crossEntropy,
   crossEntropyReference,
-  flashAttention,
-  flashAttentionReference,
   gather,
   groupedMatMul,
   groupedMatMulReference,
@@ -377,67 +375,6 @@ describeOnBackends('rotate', () => {
     );
     expect(() => rotate(tf.ones([2, 7, 3, 6]), cos, sin)).toThrow('cos must be [7, 3]');
     tf.dispose([cos, sin]);
-  });
-});
-
-describeOnBackends('flashAttention', () => {
-  const cases = [
-    { name: 'grouped heads, causal', batch: 2, seq: 7, keys: 7, heads: 6, kvHeads: 2, headDim: 5, causal: true },
-    {
-      name: 'more than one block of queries',
-      batch: 1,
-      seq: 131,
-      keys: 131,
-      heads: 2,
-      kvHeads: 1,
-      headDim: 8,
-      causal: true,
-    },
-    {
-      name: 'queries that continue a cache',
-      batch: 2,
-      seq: 3,
-      keys: 11,
-      heads: 2,
-      kvHeads: 2,
-      headDim: 4,
-      causal: true,
-    },
-    { name: 'one query', batch: 1, seq: 1, keys: 13, heads: 4, kvHeads: 2, headDim: 6, causal: true },
-    { name: 'not causal', batch: 1, seq: 5, keys: 3, heads: 2, kvHeads: 2, headDim: 4, causal: false },
-  ];
-  for (const { name, batch, seq, keys, heads, kvHeads, headDim, causal } of cases) {
-    it(`equals the whole score matrix in value and gradient: ${name}`, async () => {
-      const options = { causal, scale: headDim ** -0.5 };
-      await expectSame(
-        (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
-        (q, k, v) => flashAttentionReference(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
-        [
-          random(batch, seq, heads, headDim),
-          random(batch, keys, kvHeads, headDim),
-          random(batch, keys, kvHeads, headDim),
-        ],
-      );
-    });
-  }
-
-  it('agrees with central differences', async () => {
-    const inputs = [random(1, 3, 2, 2), random(1, 3, 1, 2), random(1, 3, 1, 2)];
-    const options = { causal: true, scale: 0.7 };
-    await expectGradient(
-      (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
-      inputs,
-    );
-    tf.dispose(inputs);
-  });
-
-  it('refuses heads that do not divide and causal queries without keys', () => {
-    const q = tf.ones<tf.Rank.R4>([1, 5, 3, 4]);
-    const options = { causal: true, scale: 1 };
-    expect(() => flashAttention(q, tf.ones([1, 5, 2, 4]), tf.ones([1, 5, 2, 4]), options)).toThrow('cannot share 2');
-    expect(() => flashAttention(q, tf.ones([1, 3, 3, 4]), tf.ones([1, 3, 3, 4]), options)).toThrow(
-      'at least as many keys',
-    );
   });
 });
 

@@ -6,6 +6,7 @@ import {
   resolveRopeConfig,
   ropeTables,
 } from '@therapeutic-moe/attention';
+import type { KeyRanges } from '@therapeutic-moe/kernels';
 import type { LinearHost } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
@@ -34,6 +35,8 @@ export interface ForwardOptions {
   readonly sequenceCache?: SequenceCache;
   /** `[batch * seq]`, 0 where the token is padding: it visits no expert. Absent: all are real. */
   readonly mask?: ArrayLike<number>;
+  /** What tokens attend to besides causality (`paddingRanges`, `documentRanges` of the kernels); without `cache` only. */
+  readonly ranges?: KeyRanges;
   /** Choices to repeat instead of choosing, one layer each (`recordRouting`). */
   readonly replay?: RoutingReplay;
   /** Its seed, present while training, seeds dropout, jitter and noise. */
@@ -109,7 +112,7 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { cache, lastOnly = false, context } = options;
+    const { cache, ranges, lastOnly = false, context } = options;
     const result = tf.tidy(() => {
       const rope = ropeTables(this.#rope, cache?.length ?? 0, seq);
       const passOf = this.#feedForwardPass(batch, seq, options);
@@ -118,8 +121,13 @@ export class CausalLm implements LinearHost {
       const overflows: tf.Tensor1D[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
         const step = inLayer(layer, () => {
-          const pass = { rope, context, ...(cache && { cache: { store: cache, layer } }), feedForward: passOf(layer) };
-          return decoder.apply(hidden, pass);
+          const attention = {
+            rope,
+            context,
+            ...(ranges && { ranges }),
+            ...(cache && { cache: { store: cache, layer } }),
+          };
+          return decoder.apply(hidden, { ...attention, feedForward: passOf(layer) });
         });
         hidden = step.hidden;
         if (step.routing) routings.push(step.routing);
@@ -133,7 +141,7 @@ export class CausalLm implements LinearHost {
     return result as ForwardResult;
   }
 
-  #checkPass(tokens: number, seq: number, { cache, sequenceCache, mask, replay }: ForwardOptions): void {
+  #checkPass(tokens: number, seq: number, { cache, sequenceCache, ranges, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
       throw new Error(
@@ -147,6 +155,8 @@ export class CausalLm implements LinearHost {
         'model.forward: the routers or experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
       );
     }
+    if (cache && ranges)
+      throw new Error('model.forward: ranges are of a pass without cache; a cache knows which tokens are there.');
     if (mask && mask.length !== tokens)
       throw new Error(`model.forward: mask must have batch * seq = ${tokens} entries, got ${mask.length}.`);
     const unclear = mask ? Array.from(mask).findIndex((one) => one !== 0 && one !== 1) : -1;

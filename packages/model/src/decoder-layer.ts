@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { Attention, type AttentionPass, type AttentionProjections } from '@therapeutic-moe/attention';
+import type { AttentionLayer, AttentionPass } from '@therapeutic-moe/attention';
 import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
-import { joinParameters, Linear, type Parameters, RmsNorm, seedFor } from '@therapeutic-moe/nn';
+import { joinParameters, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
 import type { Routing } from '@therapeutic-moe/router';
+import { createAttention } from './create-attention.js';
 import { createMixture } from './create-mixture.js';
 import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
@@ -25,13 +26,13 @@ export type LayerOutput = {
 
 /** norm, attention, add; norm, feed-forward, add. */
 export class DecoderLayer {
-  readonly attention: Attention;
+  readonly attention: AttentionLayer;
   readonly feedForward: FeedForward;
   readonly inputNorm: RmsNorm;
   readonly postAttentionNorm: RmsNorm;
 
   constructor(config: ModelConfig, deviations: Deviations, seed: number) {
-    this.attention = new Attention(config, createProjections(config, deviations, seed));
+    this.attention = createAttention(config, deviations, seed);
     this.feedForward = config.mixture
       ? createMixture(config, deviations, seed)
       : new DenseFeedForward(config, deviations, seed);
@@ -57,7 +58,7 @@ export class DecoderLayer {
     if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
     if (feedForward?.replay || feedForward?.mask || feedForward?.seed !== undefined) return undefined;
     const plain = plainLayer(this);
-    if (!plain) return undefined;
+    if (!plain || !rope) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;
     const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);
     return tf.tidy(() => {
@@ -87,16 +88,4 @@ export class DecoderLayer {
     this.inputNorm.dispose();
     this.postAttentionNorm.dispose();
   }
-}
-
-function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {
-  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
-  const project = (name: string, input: number, output: number, deviation: number) =>
-    Linear.create(input, output, { deviation, seed: seedFor(seed, name) });
-  return {
-    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, inner),
-    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, residual),
-  };
 }

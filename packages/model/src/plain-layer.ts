@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { Attention } from '@therapeutic-moe/attention';
 import { SwiGluExperts } from '@therapeutic-moe/experts';
 import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
 import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
@@ -22,6 +23,7 @@ export function plainLayer({
   inputNorm,
   postAttentionNorm,
 }: DecoderLayer): PlainLayer | undefined {
+  if (!(attention instanceof Attention) || attention.config.slidingWindow !== undefined) return undefined;
   const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
   const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
   const second = plainFeedForward(feedForward);
