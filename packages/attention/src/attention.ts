@@ -29,6 +29,8 @@ export interface AttentionPass {
   readonly rope?: RopeTables;
   /** What tokens see besides causality: padding, packed documents. Without a cache only, which says it itself. */
   readonly ranges?: KeyRanges;
+  /** `[batch * seq, domains]`, how much of each domain a token takes, rows sum to 1. For `DomainAttention` only. */
+  readonly domains?: tf.Tensor2D;
   /** Decoding: where earlier keys and values are, and which layer this is. */
   readonly cache?: { readonly store: KvCache; readonly layer: number };
   readonly context?: ApplyContext;

@@ -5,6 +5,14 @@ export {
   type AttentionPass,
   type AttentionProjections,
 } from './attention.js';
+export { DomainAttention, type DomainTerms } from './domain-attention.js';
+export {
+  DomainBiases,
+  DomainProjections,
+  type DomainTerm,
+  type DomainTermSizes,
+  LowRankDomainProjections,
+} from './domain-terms.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
 export {
   HybridEncoding,
