@@ -21,4 +21,5 @@ export {
   SinusoidalEncoding,
   sinusoidalTable,
 } from './positional-encoding.js';
+export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';
