@@ -14,6 +14,7 @@ export {
   LowRankDomainProjections,
 } from './domain-terms.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
+export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export {
   HybridEncoding,
   LearnedEncoding,
@@ -21,5 +22,4 @@ export {
   SinusoidalEncoding,
   sinusoidalTable,
 } from './positional-encoding.js';
-export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';

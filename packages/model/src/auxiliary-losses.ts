@@ -92,7 +92,6 @@ function usageMetrics(
     expertLoad: meanOf(load),
     expertLoadByLayer: stackLayers(load),
     routingEntropy: meanOf(routings.map((routing) => meanTokenEntropy(routing, mask))),
-    gateMeanByLayer: stackLayers(routings.map((routing) => gateMean(routing, mask))),
     ...(overflows.length > 0 && {
       dropRate: meanOf(overflows.map((overflow) => tf.div(tf.sum(overflow), choices))),
     }),
@@ -106,6 +105,27 @@ function meanOf(layers: readonly tf.Tensor[]): tf.Tensor {
 /** The layers' values one after the other. */
 function stackLayers(layers: readonly tf.Tensor[]): tf.Tensor {
   return tf.concat(layers.map((layer) => tf.reshape(layer, [-1])));
+}
+
+/**
+ * What is watched of all routers: `gateMeanByLayer`, no number where a gate gives none, of the layers' experts and then of
+ * their domains; and where there are domains `domainMixByLayer`, their mean weights.
+ *
+ * @param real `[tokens]`, 1 where the token is real.
+ */
+export function gateMetrics(
+  routings: readonly Routing[],
+  domainRoutings: readonly Routing[],
+  real: Uint8Array,
+): Record<string, tf.Tensor> {
+  const all = [...routings, ...domainRoutings];
+  if (all.length === 0) return {};
+  const mask = tf.tensor1d(Float32Array.from(real));
+  const mixes = domainRoutings.map(({ probabilities }) => maskedMean(probabilities, mask));
+  return {
+    gateMeanByLayer: stackLayers(all.map((routing) => gateMean(routing, mask))),
+    ...(mixes.length > 0 && { domainMixByLayer: stackLayers(mixes) }),
+  };
 }
 
 /** Mean over real tokens of the entropy of their routing probabilities, in nats. */

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   type AttentionProjections,
   type KvCache,
+  type PositionalEncoding,
   type RopeConfig,
   resolveRopeConfig,
   ropeTables,
@@ -19,10 +20,12 @@ import {
   seedFor,
 } from '@therapeutic-moe/nn';
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
+import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+import { hasWaves, isAbsolute } from './positions-config.js';
 import { layerCache } from './sequence-cache.js';
 
 /** Options of one forward pass. */
@@ -51,11 +54,14 @@ export interface ForwardResult {
   readonly routings: readonly Routing[];
   /** `[experts]` for each layer: how many choices found no place. Empty where places are not limited. */
   readonly overflows: readonly tf.Tensor1D[];
+  /** One per layer, how its attention mixes the domains of each token (`probabilities`); empty where it has none. */
+  readonly domainRoutings: readonly Routing[];
 }
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
 export class CausalLm implements LinearHost {
   readonly #embedding: Embedding;
+  readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
   readonly #head: Linear | undefined;
@@ -71,6 +77,10 @@ export class CausalLm implements LinearHost {
     this.#embedding = new Embedding(vocabSize, hiddenSize, {
       deviation: initializerRange,
       seed: seedFor(seed, 'embed_tokens'),
+    });
+    this.#positions = createPositions(config, {
+      deviation: initializerRange * this.#embeddingScale,
+      seed: seedFor(seed, 'embed_positions'),
     });
     this.#layers = Array.from(
       { length: config.numHiddenLayers },
@@ -114,16 +124,18 @@ export class CausalLm implements LinearHost {
     this.#checkPass(batch * seq, seq, options);
     const { cache, ranges, lastOnly = false, context } = options;
     const result = tf.tidy(() => {
-      const rope = ropeTables(this.#rope, cache?.length ?? 0, seq);
+      const start = cache?.length ?? 0;
+      const rope = this.config.positions ? undefined : ropeTables(this.#rope, start, seq);
       const passOf = this.#feedForwardPass(batch, seq, options);
-      let hidden = this.#embedding.apply(ids) as tf.Tensor3D;
+      let hidden = this.#embed(ids, start);
       const routings: Routing[] = [];
       const overflows: tf.Tensor1D[] = [];
+      const domainRoutings: Routing[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
         const step = inLayer(layer, () => {
           const attention = {
-            rope,
             context,
+            ...(rope && { rope }),
             ...(ranges && { ranges }),
             ...(cache && { cache: { store: cache, layer } }),
           };
@@ -132,23 +144,38 @@ export class CausalLm implements LinearHost {
         hidden = step.hidden;
         if (step.routing) routings.push(step.routing);
         if (step.overflow) overflows.push(step.overflow);
+        if (step.domainRouting) domainRoutings.push(step.domainRouting);
       }
       const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
       const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
-      return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings, overflows };
+      const byRow = tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]);
+      return { logits: byRow, routings, overflows, domainRoutings };
     });
     return result as ForwardResult;
+  }
+
+  /** Next to waves of size 1 embeddings are multiplied by `sqrt(hidden)` (arXiv:1706.03762, section 3.4). */
+  get #embeddingScale(): number {
+    return hasWaves(this.config.positions) ? Math.sqrt(this.config.hiddenSize) : 1;
+  }
+
+  /** Embeddings, with positions where they are added. */
+  #embed(ids: tf.Tensor2D, start: number): tf.Tensor3D {
+    const embedded = this.#embedding.apply(ids) as tf.Tensor3D;
+    if (!this.#positions) return embedded;
+    return this.#positions.apply(tf.mul(embedded, this.#embeddingScale), start);
   }
 
   #checkPass(tokens: number, seq: number, { cache, sequenceCache, ranges, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
+      const wayOut = this.config.positions ? 'raise maxPositionEmbeddings and train' : 'stretch ropeScaling';
       throw new Error(
-        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
+        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or ${wayOut}.`,
       );
     }
-    const { mixture } = this.config;
+    const { mixture, positions } = this.config;
     const looksAlong = mixture?.router?.kind === 'supervisor' || mixture?.experts?.kind === 'transformer';
     if (cache && looksAlong && !sequenceCache) {
       throw new Error(
@@ -157,6 +184,13 @@ export class CausalLm implements LinearHost {
     }
     if (cache && ranges)
       throw new Error('model.forward: ranges are of a pass without cache; a cache knows which tokens are there.');
+    const late =
+      ranges && isAbsolute(positions) ? ranges.first.findIndex((at, i) => at > 0 && ranges.end[i]! > at) : -1;
+    if (late >= 0) {
+      throw new Error(
+        `model.forward: ranges let token ${late} begin at ${ranges!.first[late]}, but ${positions!.kind} positions count from the start of a row, so that text would not be what it is alone; give each text a row of its own and put padding behind it.`,
+      );
+    }
     if (mask && mask.length !== tokens)
       throw new Error(`model.forward: mask must have batch * seq = ${tokens} entries, got ${mask.length}.`);
     const unclear = mask ? Array.from(mask).findIndex((one) => one !== 0 && one !== 1) : -1;
@@ -204,6 +238,7 @@ export class CausalLm implements LinearHost {
   parameters(): Map<string, tf.Variable> {
     return joinParameters({
       'model.embed_tokens': this.#embedding,
+      ...(this.#positions && { 'model.embed_positions': this.#positions }),
       ...Object.fromEntries(this.#layers.map((layer, i) => [`model.layers.${i}`, layer])),
       'model.norm': this.#norm,
       ...(this.#head ? { lm_head: this.#head } : {}),
@@ -255,6 +290,7 @@ export class CausalLm implements LinearHost {
 
   dispose(): void {
     this.#embedding.dispose();
+    this.#positions?.dispose();
     for (const layer of this.#layers) layer.dispose();
     this.#norm.dispose();
     this.#head?.dispose();

@@ -36,12 +36,12 @@ export class DecoderSession {
     this.#check(ids);
     const before = this.#mark();
     const { outputs, gates } = this.#takeIn(before, () => {
-      const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
+      const { logits, routings, domainRoutings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
-      const gates = routings.map((routing) => routing.gates);
+      const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
       const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
       const chosen = routings.map(({ indices }) => indices);
@@ -49,7 +49,8 @@ export class DecoderSession {
     });
     try {
       const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
-      if (!allFinite(logits!) || !allFinite(watched)) throw await explainNotFinite(gates);
+      if (!allFinite(logits!) || !allFinite(watched))
+        throw await explainNotFinite(gates, this.model.config.numHiddenLayers);
       return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);
@@ -117,12 +118,16 @@ function allFinite(values: ArrayLike<number>): boolean {
   return true;
 }
 
-/** Looks for the layer that began it, now that the logits are not finite. @param gates those of each layer. */
-async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[]): Promise<Error> {
-  for (const [layer, ofLayer] of gates.entries()) {
-    for (const gate of ofLayer) {
+/**
+ * Looks for the layer that began it, now that the logits are not finite.
+ *
+ * @param gates those of each layer's routers: of all layers' experts, then of their domains.
+ */
+async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[], layers: number): Promise<Error> {
+  for (const [i, ofRouter] of gates.entries()) {
+    for (const gate of ofRouter) {
       const values = (await gate.data()) as Float32Array;
-      if (!allFinite(values)) return notFiniteGate(layer);
+      if (!allFinite(values)) return notFiniteGate(i % layers);
     }
   }
   return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');

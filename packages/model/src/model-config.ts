@@ -2,6 +2,7 @@ import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention'
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type AttentionKind, type PartialAttentionKind, resolveAttentionKind } from './attention-config.js';
 import { type MixtureConfig, type PartialMixtureConfig, resolveMixture } from './mixture-config.js';
+import { type PositionsConfig, resolvePositions } from './positions-config.js';
 import { requireObject } from './require-object.js';
 
 /** A causal decoder, under Hugging Face's names in camelCase. */
@@ -28,6 +29,8 @@ export interface ModelConfig {
   readonly initializerRange: number;
   /** Absent: plain. */
   readonly attention?: AttentionKind;
+  /** Absent: rotary, by `ropeTheta` and `ropeScaling`. */
+  readonly positions?: PositionsConfig;
   readonly mixture?: MixtureConfig;
   readonly bosTokenId?: number;
   readonly eosTokenId?: number;
@@ -52,6 +55,7 @@ const known = [
   'tieWordEmbeddings',
   'initializerRange',
   'attention',
+  'positions',
   'mixture',
   'bosTokenId',
   'eosTokenId',
@@ -76,7 +80,7 @@ export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
  */
 export function resolveConfig(partial: PartialConfig): ModelConfig {
   refuseUnknownKeys('model config', partial, known);
-  const { attention, mixture, ...given } = partial;
+  const { attention, positions, mixture, ...given } = partial;
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -130,6 +134,7 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
     ...config,
     ropeScaling: rope.scaling,
     ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention) }),
+    ...(positions === undefined ? {} : { positions: resolvePositions(positions, config) }),
     ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }
