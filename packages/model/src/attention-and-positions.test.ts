@@ -202,6 +202,26 @@ describeOnBackends('a model with', (backend) => {
     expect(tf.memory().numTensors).toBe(0);
   });
 
+  it.skipIf(slow)(
+    'a weight on the balance of domains adds their divergence from even shares, and no loss of experts',
+    async () => {
+      const model = modelOf(kinds['low-rank projections of domains, hybrid positions']!);
+      const [plain, balanced] = [weights, { ...weights, domainBalance: 2 }].map(
+        (one) => trainable(model, one).loss(batchOf(2), { tokensInStep: 20 }), // half of the step's tokens
+      );
+      const [before, after] = [await plain!.total.data(), await balanced!.total.data()];
+      const [divergence] = await balanced!.metrics.domainBalance!.data();
+      expect(divergence).toBeGreaterThan(0.001);
+      expect(after[0]! - before[0]!).toBeCloseTo((2 * divergence!) / 2, 5);
+      expect(await balanced!.metrics.balance!.data()).toEqual(await plain!.metrics.balance!.data());
+      const mix = await balanced!.metrics.domainMixByLayer!.data();
+      const byHand = [...mix].reduce((sum, share) => sum + share * Math.log(3 * share), 0) / 2;
+      expect(divergence).toBeCloseTo(byHand, 5);
+      tf.dispose([plain, balanced].flatMap((loss) => [loss!.total, ...Object.values(loss!.metrics)]));
+      model.dispose();
+    },
+  );
+
   it.skipIf(slow)('a gate of domains that is no number is an error that names the layer', async () => {
     const model = modelOf(kinds['domains without experts, learned positions']!);
     const target = trainable(model, weights);

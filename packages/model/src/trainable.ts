@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { LoraAdapter } from '@therapeutic-moe/lora';
-import { type AuxiliaryWeights, auxiliaryLosses, gateMetrics } from './auxiliary-losses.js';
+import { type AuxiliaryWeights, auxiliaryLosses, domainLosses, gateMetrics } from './auxiliary-losses.js';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 
 /** A batch of token windows on the host. All arrays have `batch * seq` entries, row by row. */
@@ -79,10 +79,13 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
         const counted = batch.targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
         const mean = tf.mul(crossEntropySum, 1 / tokensInStep) as tf.Scalar;
         const watched = { crossEntropySum, ...gateMetrics(routings, domainRoutings, batch.mask) };
-        if (routings.length === 0) return { total: mean, metrics: watched };
-        const { weighted, metrics } = auxiliaryLosses(routings, overflows, batch, weights);
-        const total = tf.add(mean, tf.mul(weighted, counted / tokensInStep)) as tf.Scalar;
-        return { total, metrics: { ...watched, ...metrics } };
+        const parts = [
+          auxiliaryLosses(routings, overflows, batch, weights),
+          domainLosses(domainRoutings, batch.mask, weights),
+        ].filter((part) => part !== undefined);
+        const share = counted / tokensInStep;
+        const total = tf.addN([mean, ...parts.map(({ weighted }) => tf.mul(weighted, share))]) as tf.Scalar;
+        return { total, metrics: Object.assign(watched, ...parts.map(({ metrics }) => metrics)) };
       }) as TrainingLoss;
     },
     checkMetrics({ gateMeanByLayer = [] }) {
