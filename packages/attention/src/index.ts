@@ -6,4 +6,11 @@ export {
   type AttentionProjections,
 } from './attention.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
+export {
+  HybridEncoding,
+  LearnedEncoding,
+  type PositionalEncoding,
+  SinusoidalEncoding,
+  sinusoidalTable,
+} from './positional-encoding.js';
 export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';
