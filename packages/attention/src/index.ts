@@ -13,4 +13,15 @@ export {
   SinusoidalEncoding,
   sinusoidalTable,
 } from './positional-encoding.js';
-export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';
+export { type RopeTables, ropeTables } from './rope.js';
+export { type RopeConfig, resolveRopeConfig } from './rope-config.js';
+export { type RopeFrequencies, ropeFrequencies, ropeStays } from './rope-frequencies.js';
+export type {
+  DynamicScaling,
+  LinearScaling,
+  Llama3Scaling,
+  LongRopeScaling,
+  NtkScaling,
+  RopeScaling,
+  YarnScaling,
+} from './rope-scaling.js';
