@@ -124,7 +124,7 @@ describeOnBackends('Attention', () => {
     const wide = tf.ones<tf.Rank.R3>([2, 3, 7]);
     expect(() => wholePass(attention, wide)).toThrow('attention.apply: x must be [batch, seq, 5], got [2, 3, 7].');
     const x = hiddenStates();
-    expect(() => tf.tidy(() => attention.apply(x, { rope: ropeTables(rope, 0, 3) }))).toThrow('cos must be [7, 2]');
+    expect(() => tf.tidy(() => attention.apply(x, { rope: ropeTables(rope, 0, 3) }))).toThrow('cos must be [7,2]');
     tf.dispose([wide, x]);
     attention.dispose();
   });

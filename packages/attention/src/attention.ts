@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { flashAttention, type KeyRanges, rotate } from '@therapeutic-moe/kernels';
+import { flashAttention, type KeyRanges, type RopeTables, rotate } from '@therapeutic-moe/kernels';
 import { type ApplyContext, dims, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import type { CachedKeys, KvCache } from './kv-cache.js';
-import type { RopeTables } from './rope.js';
 
 /** Head counts and sizes. `headDim` is explicit: it need not be `hidden / heads`. */
 export interface AttentionConfig {
@@ -80,7 +79,7 @@ export class Attention implements AttentionLayer {
     return tf.tidy(() => {
       const project = (name: keyof AttentionProjections, heads: number) =>
         tf.reshape(this.projections[name].apply(x, context), [batch, seq, heads, headDim]) as tf.Tensor4D;
-      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope.cos, rope.sin) : heads);
+      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope) : heads);
       const q = turned(project('q_proj', numAttentionHeads));
       const k = turned(project('k_proj', numKeyValueHeads));
       const v = project('v_proj', numKeyValueHeads);

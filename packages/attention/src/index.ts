@@ -1,3 +1,4 @@
+export type { RopeTables } from '@therapeutic-moe/kernels';
 export {
   Attention,
   type AttentionConfig,
@@ -13,7 +14,7 @@ export {
   SinusoidalEncoding,
   sinusoidalTable,
 } from './positional-encoding.js';
-export { type RopeTables, ropeTables } from './rope.js';
+export { type RopeRow, ropeTables, ropeTablesOfRows } from './rope.js';
 export { type RopeConfig, resolveRopeConfig } from './rope-config.js';
 export { type RopeFrequencies, ropeFrequencies, ropeStays } from './rope-frequencies.js';
 export type {
