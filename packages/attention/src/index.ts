@@ -1,4 +1,5 @@
 export type { RopeTables } from '@therapeutic-moe/kernels';
+export { alibiSlopes } from './alibi-slopes.js';
 export {
   Attention,
   type AttentionConfig,
