@@ -19,7 +19,7 @@ import type { ModelConfig } from './model-config.js';
 export function createAttention(config: ModelConfig, deviations: Deviations, seed: number): AttentionLayer {
   const projections = createProjections(config, deviations, seed);
   const { attention, positions, ...sizes } = config;
-  const heads: AttentionConfig = { ...sizes, ...(positions?.kind === 'alibi' && { alibi: true }) };
+  const heads: AttentionConfig = positions?.kind === 'alibi' ? { ...sizes, alibi: true } : sizes;
   switch (attention?.kind) {
     case undefined:
       return new Attention(heads, projections);
