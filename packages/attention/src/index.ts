@@ -6,4 +6,5 @@ export {
   type AttentionProjections,
 } from './attention.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
+export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';

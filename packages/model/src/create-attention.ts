@@ -5,7 +5,15 @@ import type { ModelConfig } from './model-config.js';
 
 /** The attention of one layer, as the config describes it. */
 export function createAttention(config: ModelConfig, deviations: Deviations, seed: number): AttentionLayer {
-  return new Attention(config, createProjections(config, deviations, seed));
+  const projections = createProjections(config, deviations, seed);
+  switch (config.attention?.kind) {
+    case undefined:
+      return new Attention(config, projections);
+    case 'multi-level':
+      throw new Error(
+        "createAttention: attention.kind 'multi-level' cannot be built yet; leave attention out for plain.",
+      );
+  }
 }
 
 function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {

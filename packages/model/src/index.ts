@@ -1,3 +1,4 @@
+export type { AttentionKind, PartialAttentionKind } from './attention-config.js';
 export type { AuxiliaryWeights } from './auxiliary-losses.js';
 export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.js';
 export { DecoderSession } from './decoder-session.js';

@@ -1,5 +1,6 @@
 import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
+import { type AttentionKind, type PartialAttentionKind, resolveAttentionKind } from './attention-config.js';
 import { type MixtureConfig, type PartialMixtureConfig, resolveMixture } from './mixture-config.js';
 import { requireObject } from './require-object.js';
 
@@ -25,6 +26,8 @@ export interface ModelConfig {
    * Standard deviation of fresh weights; layers that write to the residual stream get it divided by `sqrt(2 * layers)`.
    */
   readonly initializerRange: number;
+  /** Absent: plain. */
+  readonly attention?: AttentionKind;
   readonly mixture?: MixtureConfig;
   readonly bosTokenId?: number;
   readonly eosTokenId?: number;
@@ -48,6 +51,7 @@ const known = [
   'ropeScaling',
   'tieWordEmbeddings',
   'initializerRange',
+  'attention',
   'mixture',
   'bosTokenId',
   'eosTokenId',
@@ -56,8 +60,11 @@ const known = [
 /** Fields without a default. */
 type RequiredField = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
 
-/** Any fields of a config, its mixture as it is given. */
-export type ConfigOverrides = Partial<Omit<ModelConfig, 'mixture'>> & { readonly mixture?: PartialMixtureConfig };
+/** Any fields of a config, its attention and mixture as they are given. */
+export type ConfigOverrides = Partial<Omit<ModelConfig, 'attention' | 'mixture'>> & {
+  readonly attention?: PartialAttentionKind;
+  readonly mixture?: PartialMixtureConfig;
+};
 
 /** A config as given: what has a default may be left out. */
 export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
@@ -69,7 +76,7 @@ export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
  */
 export function resolveConfig(partial: PartialConfig): ModelConfig {
   refuseUnknownKeys('model config', partial, known);
-  const { mixture, ...given } = partial;
+  const { attention, mixture, ...given } = partial;
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -122,6 +129,7 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   return Object.freeze({
     ...config,
     ropeScaling: rope.scaling,
+    ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention) }),
     ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }

@@ -57,12 +57,23 @@ export function layerShapes(config: ModelConfig): Shapes {
   const { hiddenSize: hidden, intermediateSize: inner } = config;
   return [
     plain('input_layernorm.weight', hidden),
-    ...Object.entries(attentionLinears(config)).map(([name, sizes]) => plain(`self_attn.${name}.weight`, ...sizes)),
+    ...under('self_attn', attentionShapes(config)),
     plain('post_attention_layernorm.weight', hidden),
     ...(config.mixture
       ? under('block_sparse_moe', mixtureShapes(config))
       : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
   ];
+}
+
+function attentionShapes(config: ModelConfig): Shapes {
+  const projections = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
+    plain(`${name}.weight`, ...sizes),
+  );
+  switch (config.attention?.kind) {
+    case undefined:
+    case 'multi-level':
+      return projections;
+  }
 }
 
 function mixtureShapes(config: ModelConfig): Shapes {
