@@ -1,4 +1,10 @@
-import { Attention, type AttentionLayer, type AttentionProjections } from '@therapeutic-moe/attention';
+import {
+  Attention,
+  type AttentionLayer,
+  type AttentionProjections,
+  MultiLevelAttention,
+  type MultiLevelConfig,
+} from '@therapeutic-moe/attention';
 import { Linear, seedFor } from '@therapeutic-moe/nn';
 import type { Deviations } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
@@ -6,14 +12,20 @@ import type { ModelConfig } from './model-config.js';
 /** The attention of one layer, as the config describes it. */
 export function createAttention(config: ModelConfig, deviations: Deviations, seed: number): AttentionLayer {
   const projections = createProjections(config, deviations, seed);
-  switch (config.attention?.kind) {
+  const { attention } = config;
+  switch (attention?.kind) {
     case undefined:
       return new Attention(config, projections);
     case 'multi-level':
-      throw new Error(
-        "createAttention: attention.kind 'multi-level' cannot be built yet; leave attention out for plain.",
-      );
+      return createMultiLevel(config, projections, attention);
   }
+}
+
+/** Its gate starts at zero: for every token an even share of each level. */
+function createMultiLevel(config: ModelConfig, projections: AttentionProjections, levels: MultiLevelConfig) {
+  const gates = config.numAttentionHeads * (1 + levels.strides.length);
+  const gate = Linear.create(config.hiddenSize, gates, { deviation: 0, bias: true, seed: 0 });
+  return new MultiLevelAttention(config, levels, projections, gate);
 }
 
 function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {

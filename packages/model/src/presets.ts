@@ -88,7 +88,7 @@ export const presets = {
   },
 
   /**
-   * Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
+   * Attention at full, half and quarter resolution, the first in a window, mixed by learned shares. Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
    * projections, so that many of them cost little, and each group can live on a device of its own.
    */
   'multi-level'(overrides: ConfigOverrides = {}): ModelConfig {
@@ -99,6 +99,7 @@ export const presets = {
       numAttentionHeads: 4,
       numKeyValueHeads: 2,
       headDim: 64,
+      attention: { kind: 'multi-level', window: 64 },
       mixture: {
         numExperts: 16,
         numExpertsPerTok: 2,
@@ -124,6 +125,4 @@ export const presetGaps: Readonly<Partial<Record<PresetName, string>>> = Object.
     "preset 'hierarchical': domain-specific attention and hybrid positional encoding are not there yet; it runs on plain attention with rotary positions.",
   constellation:
     "preset 'constellation': the librarian and the knowledge graph are not there yet; it runs without memory, on plain attention.",
-  'multi-level':
-    "preset 'multi-level': attention at three levels is not there yet; it runs on plain attention at full resolution.",
 });
