@@ -99,7 +99,7 @@ export const presets = {
       numAttentionHeads: 4,
       numKeyValueHeads: 2,
       headDim: 64,
-      attention: { kind: 'multi-level', window: 64 },
+      attention: { kind: 'multi-level', window: 32 },
       mixture: {
         numExperts: 16,
         numExpertsPerTok: 2,
