@@ -25,7 +25,13 @@ describe('attentionCost', () => {
 
   it('tells the figures of the README: a short window saves, three full levels cost 21/16', () => {
     const percent = (seq: number, window: number) => Math.round(1000 * attentionCost(seq, { window }).share) / 10;
-    expect([512, 2048, 8192].map((seq) => percent(seq, 64))).toEqual([54.8, 37.4, 32.8]);
+    expect([512, 2048, 8192].map((seq) => attentionCost(seq, { window: 32 }).total)).toEqual([
+      57_040, 721_168, 10_750_480,
+    ]);
+    expect([512, 2048, 8192].map((seq) => percent(seq, 32))).toEqual([43.4, 34.4, 32]);
+    expect([512, 2048, 8192].map((seq) => attentionCost(seq, { window: seq }).total)).toEqual([
+      172_480, 2_754_304, 44_047_360,
+    ]);
     expect([512, 2048, 8192].map((seq) => percent(seq, seq))).toEqual([131.3, 131.3, 131.3]);
     expect(attentionCost(2 ** 20, { window: 2 ** 20 }).share).toBeCloseTo(21 / 16, 5);
   });

@@ -107,15 +107,22 @@ function roomyCache(): KvCache {
   };
 }
 
+/** Two with whole and unfinished blocks at the end, and one without a whole block. */
+const cases: readonly MultiLevelConfig[] = [
+  { window: 3, strides: [2, 4] },
+  { window: 7, strides: [3, 5, 7] },
+  { window: SEQ, strides: [23] },
+];
+
 describeOnBackends('MultiLevelAttention', (backend) => {
-  for (const levels of [
-    { window: 3, strides: [2, 4] },
-    { window: 7, strides: [3, 5, 7] },
-    { window: SEQ, strides: [23] },
-  ]) {
+  const slow = backend === 'webgpu'; // SwiftShader compiles a shader for each op and shape
+  const patience = slow ? 240_000 : undefined;
+  const positions = slow ? [2, 3, 10] : Array.from({ length: SEQ }, (_, position) => position);
+
+  for (const levels of slow ? cases.slice(0, 1) : cases) {
     const name = `window ${levels.window}, strides ${levels.strides}`;
 
-    it(`equals the whole score matrices of each level, with gradients: ${name}`, async () => {
+    it(`equals the whole score matrices of each level, with gradients: ${name}`, { timeout: patience }, async () => {
       const [attention, x] = [createAttention(levels), hiddenStates()];
       const fixed = tf.randomNormal([2, SEQ, HIDDEN], 0, 1, 'float32', 11);
       const of = (pass: (x: tf.Tensor3D) => tf.Tensor) =>
@@ -131,7 +138,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
       const [attention, x] = [createAttention(levels), hiddenStates()];
       const whole = wholePass(attention, x);
       const cuts = [Array.from({ length: SEQ }, () => 1), [1, 3, 2, 5, 8], [11, 1, 1, 1, 5], [SEQ]];
-      for (const lengths of backend === 'webgpu' ? cuts.slice(1, 2) : cuts) {
+      for (const lengths of slow ? cuts.slice(1, 2) : cuts) {
         for (const store of [new ConcatKvCache(SEQ), roomyCache()]) {
           const pieces = inPieces(attention, x, lengths, store);
           await expectClose(pieces, whole, CLOSE);
@@ -146,7 +153,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
   it('never lets a later token change an earlier output', async () => {
     const [attention, x] = [createAttention(), hiddenStates(1)];
     const before = await dataOf(wholePass(attention, x));
-    for (let position = 0; position < SEQ; position++) {
+    for (const position of positions) {
       const bump = tf.tidy(() => tf.reshape(tf.oneHot(tf.tensor1d([position], 'int32'), SEQ), [1, SEQ, 1]));
       const after = await dataOf(tf.tidy(() => wholePass(attention, tf.add(x, tf.mul(bump, 3)) as tf.Tensor3D)));
       expect(after.slice(0, position * HIDDEN), `token ${position}`).toEqual(before.slice(0, position * HIDDEN));
@@ -161,7 +168,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
 
   it('passes no gradient from an output to a later token, and some to every earlier one', async () => {
     const [attention, x] = [createAttention(), hiddenStates(1)];
-    for (let position = 0; position < SEQ; position++) {
+    for (const position of positions) {
       const slopes = tf.tidy(() => {
         const slope = tf.grad((x: tf.Tensor) =>
           tf.sum(tf.slice(wholePass(attention, x as tf.Tensor3D), [0, position, 0], [1, 1, 2])),
