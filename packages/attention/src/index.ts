@@ -7,6 +7,7 @@ export {
   type AttentionPass,
   type AttentionProjections,
 } from './attention.js';
+export { type AttentionCost, attentionCost } from './attention-cost.js';
 export { DomainAttention, type DomainTerms } from './domain-attention.js';
 export {
   DomainBiases,
@@ -16,6 +17,8 @@ export {
   LowRankDomainProjections,
 } from './domain-terms.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
+export type { LevelCache } from './level-cache.js';
+export { MultiLevelAttention } from './multi-level-attention.js';
 export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export {
   HybridEncoding,

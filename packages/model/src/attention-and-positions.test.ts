@@ -39,6 +39,11 @@ const kinds: Record<string, ConfigOverrides> = {
     positions: { kind: 'learned' },
     mixture: undefined,
   },
+  'levels of attention, learned positions': {
+    attention: { kind: 'multi-level', window: 4 },
+    positions: { kind: 'learned' },
+    mixture: undefined,
+  },
   'sinusoidal positions': { positions: { kind: 'sinusoidal' } },
   alibi: { positions: { kind: 'alibi' } },
   'no positions': { positions: { kind: 'none' } },
@@ -239,6 +244,15 @@ describeOnBackends('a model with', (backend) => {
     model.dispose();
   });
 
+  it.skipIf(slow)('alibi takes off by distance', async () => {
+    const [alibi, none] = (['alibi', 'none'] as const).map((kind) => tinyModel({ positions: { kind } }));
+    const [biased, plain] = [await logitsOf(alibi!, ids), await logitsOf(none!, ids)];
+    await expectClose(biased.slice(0, 13), plain.slice(0, 13), LOGIT); // the first token sees itself alone
+    expect(Math.max(...biased.slice(13).map((logit, i) => Math.abs(logit - plain[13 + i]!)))).toBeGreaterThan(0.01);
+    alibi!.dispose();
+    none!.dispose();
+  });
+
   it('no positions: the same tokens in another order before a token are the same to it in one layer', async () => {
     const model = tinyModel({ positions: { kind: 'none' }, mixture: undefined, numHiddenLayers: 1 });
     const last = async (read: number[]) => (await logitsOf(model, read)).slice(-13);
@@ -308,6 +322,10 @@ describeOnBackends('a model with', (backend) => {
     );
     refuses({ positions: { kind: 'alibi', slopes: [] } }, "positions: unknown key 'slopes'");
     refuses({ positions: { kind: 'hybrid' } }, "positions: kind is 'hybrid' but hiddenSize is 5; it must be even");
+    refuses(
+      { positions: { kind: 'alibi' }, attention: { kind: 'multi-level', window: 4 } },
+      "positions: kind is 'alibi' but attention.kind is 'multi-level'",
+    );
     refuses(
       { positions: { kind: 'none' }, ropeScaling: { type: 'linear', factor: 2 } },
       "positions: kind is 'none' but ropeScaling is 'linear'; without rotation there is nothing to scale.",

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
+  type AttentionPass,
   type AttentionProjections,
   type KvCache,
   type PositionalEncoding,
@@ -34,7 +35,7 @@ export interface ForwardOptions {
   readonly cache?: KvCache;
   /** Logits of the last position only. */
   readonly lastOnly?: boolean;
-  /** Decoding: what routers and experts that look along the sequence keep of earlier tokens. */
+  /** Decoding: what levels of attention, routers and experts that look along the sequence keep of earlier tokens. */
   readonly sequenceCache?: SequenceCache;
   /** `[batch * seq]`, 0 where the token is padding: it visits no expert. Absent: all are real. */
   readonly mask?: ArrayLike<number>;
@@ -122,9 +123,9 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { cache, ranges, lastOnly = false, context } = options;
+    const { ranges, lastOnly = false, context } = options;
+    const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
-      const start = cache?.length ?? 0;
       const rope = this.config.positions ? undefined : ropeTables(this.#rope, start, seq);
       const passOf = this.#feedForwardPass(batch, seq, options);
       let hidden = this.#embed(ids, start);
@@ -133,12 +134,8 @@ export class CausalLm implements LinearHost {
       const domainRoutings: Routing[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
         const step = inLayer(layer, () => {
-          const attention = {
-            context,
-            ...(rope && { rope }),
-            ...(ranges && { ranges }),
-            ...(cache && { cache: { store: cache, layer } }),
-          };
+          const cache = attentionCache(options, layer, start);
+          const attention = { context, ...(rope && { rope }), ...(ranges && { ranges }), ...(cache && { cache }) };
           return decoder.apply(hidden, { ...attention, feedForward: passOf(layer) });
         });
         hidden = step.hidden;
@@ -175,11 +172,14 @@ export class CausalLm implements LinearHost {
         `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or ${wayOut}.`,
       );
     }
-    const { mixture, positions } = this.config;
-    const looksAlong = mixture?.router?.kind === 'supervisor' || mixture?.experts?.kind === 'transformer';
+    const { attention, positions, mixture } = this.config;
+    const looksAlong =
+      attention?.kind === 'multi-level' ||
+      mixture?.router?.kind === 'supervisor' ||
+      mixture?.experts?.kind === 'transformer';
     if (cache && looksAlong && !sequenceCache) {
       throw new Error(
-        'model.forward: the routers or experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
+        'model.forward: the levels of attention, the routers or the experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
       );
     }
     if (cache && ranges)
@@ -295,6 +295,16 @@ export class CausalLm implements LinearHost {
     this.#norm.dispose();
     this.#head?.dispose();
   }
+}
+
+/** Where the attention of one layer keeps what it needs of the `start` tokens before this pass. */
+function attentionCache(
+  { cache, sequenceCache }: ForwardOptions,
+  layer: number,
+  start: number,
+): AttentionPass['cache'] {
+  const levels = sequenceCache && { ...layerCache(sequenceCache, layer), start };
+  return cache && { store: cache, layer, ...(levels && { levels }) };
 }
 
 /** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */

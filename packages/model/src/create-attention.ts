@@ -8,6 +8,8 @@ import {
   DomainProjections,
   type DomainTerm,
   LowRankDomainProjections,
+  MultiLevelAttention,
+  type MultiLevelConfig,
 } from '@therapeutic-moe/attention';
 import { Linear, seedFor } from '@therapeutic-moe/nn';
 import { type Router, TopKRouter } from '@therapeutic-moe/router';
@@ -23,20 +25,30 @@ export function createAttention(config: ModelConfig, deviations: Deviations, see
   switch (attention?.kind) {
     case undefined:
       return new Attention(heads, projections);
-    case 'domain': {
-      const term = (name: keyof AttentionProjections) =>
-        createTerm(attention, projections[name], {
-          deviation: deviations.inner,
-          seed: seedFor(seed, `domains.${name}`),
-        });
-      const terms = { q_proj: term('q_proj'), k_proj: term('k_proj'), v_proj: term('v_proj'), o_proj: term('o_proj') };
-      return new DomainAttention(heads, projections, terms);
-    }
+    case 'domain':
+      return createDomains(heads, projections, { ...attention, deviation: deviations.inner, seed });
     case 'multi-level':
-      throw new Error(
-        "createAttention: attention.kind 'multi-level' cannot be built yet; leave attention out for plain.",
-      );
+      return createMultiLevel(heads, projections, attention);
   }
+}
+
+/** Its gate starts at zero: for every token an even share of each level. */
+function createMultiLevel(config: AttentionConfig, projections: AttentionProjections, levels: MultiLevelConfig) {
+  const gates = config.numAttentionHeads * (1 + levels.strides.length);
+  const gate = Linear.create(config.hiddenSize, gates, { deviation: 0, bias: true, seed: 0 });
+  return new MultiLevelAttention(config, levels, projections, gate);
+}
+
+/** Fresh domains change nothing. */
+function createDomains(
+  config: AttentionConfig,
+  projections: AttentionProjections,
+  { seed, ...domains }: DomainAttentionConfig & { deviation: number; seed: number },
+) {
+  const term = (name: keyof AttentionProjections) =>
+    createTerm(projections[name], { ...domains, seed: seedFor(seed, `domains.${name}`) });
+  const terms = { q_proj: term('q_proj'), k_proj: term('k_proj'), v_proj: term('v_proj'), o_proj: term('o_proj') };
+  return new DomainAttention(config, projections, terms);
 }
 
 /** What weighs the domains of a token, all of them; nothing where attention is of another kind. */
@@ -53,9 +65,8 @@ export function createDomainRouter(
 }
 
 function createTerm(
-  { numDomains: domains, terms, rank }: DomainAttentionConfig,
   { inputSize, outputSize }: { readonly inputSize: number; readonly outputSize: number },
-  start: { deviation: number; seed: number },
+  { numDomains: domains, terms, rank, ...start }: DomainAttentionConfig & { deviation: number; seed: number },
 ): DomainTerm {
   const sizes = { domains, inputSize, outputSize };
   if (terms === 'biases') return DomainBiases.create(sizes);

@@ -134,7 +134,9 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
     ...config,
     ropeScaling: rope.scaling,
     ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention) }),
-    ...(positions === undefined ? {} : { positions: resolvePositions(positions, config) }),
+    ...(positions === undefined
+      ? {}
+      : { positions: resolvePositions(positions, { ...config, ...(attention && { attention }) }) }),
     ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }

@@ -79,12 +79,15 @@ function attentionShapes(config: ModelConfig): Shapes {
   const projections = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
     plain(`${name}.weight`, ...sizes),
   );
-  switch (config.attention?.kind) {
+  const { attention, hiddenSize, numAttentionHeads } = config;
+  switch (attention?.kind) {
     case undefined:
-    case 'multi-level':
       return projections;
+    case 'multi-level': {
+      const gates = numAttentionHeads * (1 + attention.strides.length);
+      return [...projections, plain('level_gate.weight', hiddenSize, gates), plain('level_gate.bias', gates)];
+    }
     case 'domain': {
-      const { attention } = config;
       const terms = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
         under(`domains.${name}`, termShapes(attention, sizes)),
       );

@@ -16,6 +16,7 @@ export interface PositionsConfig {
 interface PositionsContext {
   readonly hiddenSize: number;
   readonly ropeScaling: { readonly type: string };
+  readonly attention?: { readonly kind: string };
 }
 
 const where = 'model config: positions';
@@ -23,7 +24,7 @@ const where = 'model config: positions';
 /** Checks positions and returns them frozen. @throws Error naming field, value and way out. */
 export function resolvePositions(
   positions: PositionsConfig,
-  { hiddenSize, ropeScaling }: PositionsContext,
+  { hiddenSize, ropeScaling, attention }: PositionsContext,
 ): PositionsConfig {
   requireObject(positions, where);
   refuseUnknownKeys(where, positions, ['kind']);
@@ -36,6 +37,11 @@ export function resolvePositions(
   if (ropeScaling.type !== 'none') {
     throw new Error(
       `${where}: kind is '${kind}' but ropeScaling is '${ropeScaling.type}'; without rotation there is nothing to scale. Leave one of them out.`,
+    );
+  }
+  if (kind === 'alibi' && attention?.kind === 'multi-level') {
+    throw new Error(
+      `${where}: kind is 'alibi' but attention.kind is 'multi-level', whose blocks have no distance of their own; use other positions.`,
     );
   }
   if (hasWaves(positions) && hiddenSize % 2 !== 0) {

@@ -91,7 +91,7 @@ export const presets = {
   },
 
   /**
-   * Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
+   * Attention at full, half and quarter resolution, the first in a window, mixed by learned shares. Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
    * projections, so that many of them cost little, and each group can live on a device of its own.
    */
   'multi-level'(overrides: ConfigOverrides = {}): ModelConfig {
@@ -102,6 +102,7 @@ export const presets = {
       numAttentionHeads: 4,
       numKeyValueHeads: 2,
       headDim: 64,
+      attention: { kind: 'multi-level', window: 32 },
       mixture: {
         numExperts: 16,
         numExpertsPerTok: 2,
@@ -125,6 +126,4 @@ export type PresetName = keyof typeof presets;
 export const presetGaps: Readonly<Partial<Record<PresetName, string>>> = Object.freeze({
   constellation:
     "preset 'constellation': the librarian and the knowledge graph are not there yet; it runs without memory, on plain attention.",
-  'multi-level':
-    "preset 'multi-level': attention at three levels is not there yet; it runs on plain attention at full resolution.",
 });

@@ -6,7 +6,10 @@ type Held = { readonly k: tf.Tensor4D; readonly v: tf.Tensor4D };
 /** How many rows a cache held under each key. */
 export type CacheMark = ReadonlyMap<string, number>;
 
-/** Keys and values of routers and experts that look along the sequence, kept while decoding. Grows by concatenation. */
+/**
+ * Keys and values of levels of attention, routers and experts that look along the sequence, kept while decoding. Grows by
+ * concatenation.
+ */
 export class ConcatSequenceCache implements SequenceCache {
   readonly #held = new Map<string, Held>();
 
