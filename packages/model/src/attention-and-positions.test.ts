@@ -328,7 +328,7 @@ describeOnBackends('a model with', (backend) => {
     );
     refuses(
       { positions: { kind: 'none' }, ropeScaling: { type: 'linear', factor: 2 } },
-      "positions: kind is 'none' but ropeScaling is 'linear'; without rotation there is nothing to scale.",
+      "positions: kind is 'none' but ropeScaling is 'linear', which is of rotary positions; leave one of them out.",
     );
   });
 });

@@ -16,6 +16,7 @@ export interface PositionsConfig {
 interface PositionsContext {
   readonly hiddenSize: number;
   readonly ropeScaling: { readonly type: string };
+  readonly ropeInterleaved?: boolean;
   readonly attention?: { readonly kind: string };
 }
 
@@ -24,7 +25,7 @@ const where = 'model config: positions';
 /** Checks positions and returns them frozen. @throws Error naming field, value and way out. */
 export function resolvePositions(
   positions: PositionsConfig,
-  { hiddenSize, ropeScaling, attention }: PositionsContext,
+  { hiddenSize, ropeScaling, ropeInterleaved, attention }: PositionsContext,
 ): PositionsConfig {
   requireObject(positions, where);
   refuseUnknownKeys(where, positions, ['kind']);
@@ -34,10 +35,10 @@ export function resolvePositions(
       `${where}: kind must be one of ${kinds.join(', ')}, got '${String(kind)}'; leave positions out for rotary ones.`,
     );
   }
-  if (ropeScaling.type !== 'none') {
-    throw new Error(
-      `${where}: kind is '${kind}' but ropeScaling is '${ropeScaling.type}'; without rotation there is nothing to scale. Leave one of them out.`,
-    );
+  const { type } = ropeScaling;
+  if (type !== 'none' || ropeInterleaved) {
+    const rotary = type === 'none' ? 'ropeInterleaved is true' : `ropeScaling is '${type}'`;
+    throw new Error(`${where}: kind is '${kind}' but ${rotary}, which is of rotary positions; leave one of them out.`);
   }
   if (kind === 'alibi' && attention?.kind === 'multi-level') {
     throw new Error(
