@@ -137,7 +137,7 @@ describeOnBackends('a model with multi-level attention', (backend) => {
 it('a config refuses kinds and levels of attention that cannot be', () => {
   const refuse = (attention: unknown, words: string) =>
     expect(() => tinyConfig({ attention: attention as never })).toThrow(words);
-  refuse({ kind: 'two-level' }, "model config: attention: kind must be 'multi-level', got 'two-level'");
+  refuse({ kind: 'two-level' }, "model config: attention: kind must be 'multi-level' or 'domain', got 'two-level'");
   refuse({ kind: 'multi-level' }, 'multi-level attention: window must be a whole number of 1 or more, got undefined');
   refuse({ kind: 'multi-level', window: 3, levels: 2 }, 'levels');
   refuse(null, 'model config: attention must be an object, got null');
