@@ -35,6 +35,7 @@ export function coarseLevel(heads: Heads, level: CoarseLevel, cache: LevelCache 
     const brought = attendBlocks(heads, level, cache);
     const rows = tf.ones<tf.Rank.R4>([batch, brought.shape[1], 1, 1]); // a cache keeps pairs; these have no other half
     const all = cache.append(`levels.${stride}.brought`, brought, rows).k;
+    checkHeld(all.shape[1] - brought.shape[1], level, cache);
     // Each is for the last token of its block and those after it, up to the last but one of the next block.
     const served =
       held > 0
@@ -52,4 +53,11 @@ function attendBlocks({ q, k, v }: Heads, { stride, scale }: CoarseLevel, cache:
   const aligned = unfinished > 0 ? tf.concat4d([tf.zeros([batch, unfinished, ...head]), q], 1) : q;
   const blocks = cache.append(`levels.${stride}`, blockMeans(k, stride), blockMeans(v, stride));
   return flashAttention(lastOfBlocks(aligned, stride), blocks.k, blocks.v, { causal: true, scale });
+}
+
+function checkHeld(blocks: number, { stride }: CoarseLevel, { start }: LevelCache): void {
+  if (blocks === Math.floor(start / stride)) return;
+  throw new Error(
+    `multi-level attention: cache.levels holds ${blocks} blocks of ${stride} tokens, expected ${Math.floor(start / stride)} after ${start} tokens; give every pass the same cache.`,
+  );
 }

@@ -221,6 +221,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
     refuse(through(0), 'puts token 1 of batch row 0 at 0, expected 1; rows of different lengths');
     for (let at = 0; at < 2 * SEQ; at++) ranges.end[at] = 1 + (at % SEQ);
     refuse(through(1), 'the 1 tokens of an unfinished block begin at row -1, but the cache shows rows from 0 on');
+    refuse(through(8), 'cache.levels holds 0 blocks of 2 tokens, expected 4 after 8 tokens; give every pass the same');
     x.dispose();
     store.dispose();
     attention.dispose();

@@ -30,7 +30,9 @@ const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
 describeOnBackends('a model with multi-level attention', (backend) => {
   const slow = backend === 'webgpu'; // SwiftShader compiles for most of a minute
 
-  it('decodes in pieces as one pass computes, and takes back a pass that failed half-way', async () => {
+  it('decodes in pieces as one pass computes, and takes back a pass that failed half-way', {
+    timeout: slow ? 240_000 : undefined,
+  }, async () => {
     const model = modelOf();
     const whole = await logitsOf(model, ids);
     const before = tf.memory().numTensors;
