@@ -14,6 +14,7 @@ import {
   sumOfSquares,
   swiGlu,
 } from '../index.js';
+import { installAttention } from './attention.js';
 import { installDecodeLayer } from './decode-layer.js';
 import { openWasmHeap, type WasmHeap } from './heap.js';
 import { installLayers } from './layers.js';
@@ -138,6 +139,7 @@ describeOnBackends('threads', (backend) => {
     installProducts(heaps.get(threads)!);
     installLayers(heaps.get(threads)!);
     installRows(heaps.get(threads)!);
+    installAttention(heaps.get(threads)!);
     installDecodeLayer(heaps.get(threads)!);
   };
   beforeAll(async () => {
