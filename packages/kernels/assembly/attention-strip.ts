@@ -5,9 +5,9 @@ import { micro, packEights, transpose4 } from './gemm';
 // right-hand side of the product with the values.
 
 /** Queries of a block: each tile of keys is packed once for them. */
-export const BLOCK: i32 = 128;
+export const BLOCK: i32 = 256;
 /** Keys of a tile. */
-export const TILE: i32 = 64;
+export const TILE: i32 = 128;
 /** Queries of a strip. */
 export const STRIP: i32 = 8;
 /** Bytes of eight floats: one row of anything that a strip has. */

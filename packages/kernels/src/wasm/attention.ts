@@ -5,7 +5,7 @@ import { ranges } from './split.js';
 import { type KernelCall, SCRATCH } from './threads.js';
 
 /** Queries of one call forward, as many as the kernel packs a tile of keys for. */
-const BLOCK = 128;
+const BLOCK = 256;
 
 /** Multiply-adds of a single query's product with its keys, which waits for memory, as many as take that time. */
 const STREAM = 6;

@@ -102,6 +102,18 @@ const cases: Case[] = [
     op: (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, { causal: true, scale: 0.3 }),
   },
   {
+    name: 'flashAttention over blocks of queries, windowed',
+    inputs: [
+      [1, 523, 2, 16],
+      [1, 523, 1, 16],
+      [1, 523, 1, 16],
+    ],
+    op: (q, k, v) => {
+      const options = { causal: true, scale: 0.25, window: 211, slopes: [0.01, 0.02] };
+      return flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options);
+    },
+  },
+  {
     name: 'combineRows',
     inputs: [
       [2 * 311, 211],
