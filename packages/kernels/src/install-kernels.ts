@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import type { Precision } from './tensorflow/operands.js';
+import { installAttention } from './wasm/attention.js';
 import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installIdentity } from './wasm/identity.js';
@@ -84,6 +85,7 @@ async function install(backendName: string): Promise<Installation> {
   installLayers(heap);
   installIdentity();
   installSlice(heap);
+  installAttention(heap);
   installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }
