@@ -28,6 +28,11 @@ interface Case {
 const causal = { causal: true } as const;
 const padded = paddingRanges([0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], 2, 7);
 const packed = documentRanges([0, 5, 6, 17]);
+/** Each query sees five keys, and later queries see earlier ones; the first and last keys are seen by none. */
+const backwards = {
+  first: Int32Array.from({ length: 149 }, (_, i) => 151 - i),
+  end: Int32Array.from({ length: 149 }, (_, i) => 156 - i),
+};
 
 const cases: Case[] = [
   { name: 'grouped heads, causal', batch: 2, seq: 7, heads: 6, kvHeads: 2, headDim: 5, options: causal },
@@ -109,6 +114,15 @@ const cases: Case[] = [
     kvHeads: 1,
     headDim: 6,
     options: { causal: true, ranges: packed, window: 3 },
+  },
+  {
+    name: 'queries in another order than keys',
+    seq: 149,
+    keys: 157,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 4,
+    options: { causal: false, ranges: backwards },
   },
   {
     name: 'slopes (ALiBi)',

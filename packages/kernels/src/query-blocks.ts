@@ -1,10 +1,13 @@
 import type { AttentionSizes, KeyRanges } from './key-ranges.js';
 
 /** Scores that are computed at once, where a block can be made small enough. */
-const SCORES_AT_ONCE = 1 << 22;
+const SCORES_AT_ONCE = 1 << 23;
 
-/** Queries of a block, at most: smaller blocks compute fewer scores that their masks hide. */
-const MOST_QUERIES = 128;
+/** Queries of a block, at most. */
+const MOST_QUERIES = 256;
+
+/** Queries that a block may have whatever it sees; more only up to an eighth of its keys, for masks hide half of so many. */
+const FEW_QUERIES = 128;
 
 /** Queries of a block, at least: with fewer, a product of the block reads keys and multiplies little. */
 const LEAST_QUERIES = 16;
@@ -50,13 +53,15 @@ export function queryBlocks(visible: KeyRanges, sizes: HeadedSizes): QueryBlock[
 }
 
 function nextSpan(visible: KeyRanges, sizes: HeadedSizes, start: number): Span {
-  let queries = Math.min(MOST_QUERIES, sizes.seq - start);
-  for (;;) {
-    const span = spanOf(visible, sizes, start, queries);
-    const scores = sizes.batch * sizes.heads * queries * (span.end - span.first);
-    if (scores <= SCORES_AT_ONCE || queries <= LEAST_QUERIES) return span;
-    queries = Math.ceil(queries / 2);
+  for (let most = MOST_QUERIES; ; most /= 2) {
+    const span = spanOf(visible, sizes, start, Math.min(most, sizes.seq - start));
+    if (span.queries <= mostFor(span.end - span.first, sizes)) return span;
   }
+}
+
+function mostFor(keys: number, { batch, heads }: HeadedSizes): number {
+  const fitting = Math.floor(SCORES_AT_ONCE / (batch * heads * keys));
+  return Math.max(LEAST_QUERIES, Math.min(fitting, Math.max(FEW_QUERIES, keys / 8)));
 }
 
 /** Where no query sees anything, one key stands in, hidden from all, so that no product is empty. */
