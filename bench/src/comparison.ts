@@ -5,6 +5,8 @@ export interface Timing {
   readonly maxMs: number;
   /** Timed repeats, after a warm-up. */
   readonly repeats: number;
+  /** The most memory that one run takes beyond what is held before it, in MiB, where it is measured. */
+  readonly peakMiB?: number;
   /** What else a reader should know, such as the variant that was fastest. */
   readonly detail?: string;
 }
@@ -37,11 +39,13 @@ export interface Comparison {
   conclude?(measured: readonly Measured[]): readonly string[];
 }
 
-/** How long ours took in one case. */
+/** One case against one peer, whose timing is absent where it could not be measured. */
 export interface Measured {
   readonly case: string;
   readonly backend: string;
+  readonly peer: string;
   readonly ours: Timing;
+  readonly theirs?: Timing;
 }
 
 /** What comparisons measure with. */
