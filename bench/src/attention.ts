@@ -32,14 +32,14 @@ export const attention: Comparison = {
 };
 
 function compare(lab: Lab, backend: string, shape: AttentionShape): Case {
-  const repeats = shape.seq < longest ? lab.repeats : Math.ceil(lab.repeats / 2);
-  const input = { ...shape, backend, repeats };
+  const short = shape.seq < longest;
+  const input = { ...shape, backend, repeats: short ? lab.repeats : Math.ceil(lab.repeats / 2) };
   const naive: Peer = {
     name: 'naive',
     async measure() {
       const reason = reasonAgainstNaive(shape, backend);
       if (reason !== undefined) throw new PeerMissing(reason);
-      return lab.node('attention', { ...input, form: 'naive' });
+      return lab.node('attention', { ...input, form: 'naive', repeats: short ? lab.repeats : lab.naiveRepeats });
     },
   };
   const torch: Peer = { name: 'torch', measure: () => lab.python('attention', input) };

@@ -52,7 +52,7 @@ export interface Measured {
 export interface Lab {
   /** Timed repeats of ours and of quick peers. */
   readonly repeats: number;
-  /** Timed repeats of the naive formulation, which takes a minute per step. */
+  /** Timed repeats of naive formulations that take up to a minute each. */
   readonly naiveRepeats: number;
   /** The backends that ours can run on here. */
   backends(): Promise<readonly string[]>;

@@ -10,7 +10,10 @@ import { throughDevice } from './through-device.js';
 /** Our attention, or the naive form that makes the score matrix, on the same backend and its kernels. */
 const forms = { flash: flashAttention, naive: flashAttentionReference } as const;
 
-/** Time and peak memory, forward or with the gradients to q, k and v. Short attention runs first, so that loading code is not counted. */
+/**
+ * Time and peak memory, forward or with the gradients to q, k and v. Short attention runs first, so that loading code
+ * is not counted; the run whose memory is measured is the warm-up of those that are timed.
+ */
 export async function attentionOf(
   input: AttentionShape & {
     readonly form: keyof typeof forms;
@@ -23,7 +26,7 @@ export async function attentionOf(
   for (let i = 0; i < 3; i++) await warmUp();
   const work = await prepare(input);
   const peakMiB = await peakMemory(work);
-  const times = await measure(work, { repeats: input.repeats, warmUp: 1, atLeastMs: 500 });
+  const times = await measure(work, { repeats: input.repeats, warmUp: 0, atLeastMs: 500 });
   return { ...times, ...(peakMiB !== undefined && { peakMiB }), detail: `kernels ${kernels}` };
 }
 
