@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { chunkedAttention } from './chunked-attention.js';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { type KeyRanges, type Visibility, visibleKeys } from './key-ranges.js';
 import { withGradient } from './with-gradient.js';
@@ -14,9 +15,6 @@ export interface AttentionOptions extends Visibility {
   readonly slopes?: readonly number[];
 }
 
-/** Backends whose kernels know key ranges and slopes. The others run the plain form where these are used. */
-const knowsRanges = new Set(['wasm']);
-
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
  * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies. A query that
@@ -31,9 +29,7 @@ const knowsRanges = new Set(['wasm']);
 export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): tf.Tensor4D {
   const visible = checkAttention(q, k, v, options);
   const { scale, slopes = [], causal } = options;
-  const plain = !options.window && !options.ranges && slopes.length === 0;
-  if (!hasFusedKernel('FlashAttention') || !(plain || knowsRanges.has(tf.getBackend())))
-    return attendPlainly(q, k, v, visible, options);
+  if (!hasFusedKernel('FlashAttention')) return chunkedAttention(q, k, v, { scale, slopes, visible });
   const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
@@ -58,16 +54,8 @@ export function flashAttentionReference(
   v: tf.Tensor4D,
   options: AttentionOptions,
 ): tf.Tensor4D {
-  return attendPlainly(q, k, v, checkAttention(q, k, v, options), options);
-}
-
-function attendPlainly(
-  q: tf.Tensor4D,
-  k: tf.Tensor4D,
-  v: tf.Tensor4D,
-  visible: KeyRanges,
-  { scale, slopes }: AttentionOptions,
-): tf.Tensor4D {
+  const visible = checkAttention(q, k, v, options);
+  const { scale, slopes } = options;
   return tf.tidy(() => {
     const [batch, seq, heads, headDim] = q.shape;
     const [, keys, kvHeads] = k.shape;
