@@ -8,4 +8,5 @@ export { swiGlu, swiGluGradient } from './swi-glu';
 export { rotate } from './rotate';
 export { attention, attentionGradient, attentionScratchBytes } from './attention';
 export { crossEntropy } from './cross-entropy';
+export { packInt8, unpackInt8 } from './int8';
 export { adamW, sumDoubles, sumOfSquares } from './adam-w';

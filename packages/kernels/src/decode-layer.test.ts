@@ -18,6 +18,7 @@ interface Sizes {
   readonly normalise: boolean;
   readonly rows: number;
   readonly position: number;
+  readonly window?: number;
 }
 
 const grouped: Sizes = {
@@ -30,6 +31,8 @@ const cases: readonly [name: string, sizes: Sizes][] = [
   ['three experts, not normalised', { ...grouped, k: 3, normalise: false }],
   ["one expert of two, in the cache's last row", { ...grouped, experts: 2, k: 1, normalise: false, position: 10 }],
   ['one key-value head, the first token', { ...grouped, kvHeads: 1, position: 0 }],
+  ['a window', { ...grouped, window: 3 }],
+  ['a window longer than what there is', { ...grouped, window: 13 }],
   ['no experts', { ...grouped, experts: 0 }],
   ['sizes that fill whole vectors', { ...grouped, hidden: 32, headDim: 16, intermediate: 24, rows: 40, position: 37 }],
 ];
@@ -38,7 +41,8 @@ let seed = 1;
 const random = <R extends tf.Rank>(...shape: number[]) =>
   tf.randomNormal(shape as [number], 0, (shape.at(-2) ?? 1) ** -0.5, 'float32', seed++) as tf.Tensor as tf.Tensor<R>;
 
-function inputsOf({ hidden, heads, kvHeads, headDim, intermediate, experts, k, normalise, rows, position }: Sizes) {
+function inputsOf(sizes: Sizes) {
+  const { hidden, heads, kvHeads, headDim, intermediate, experts, k, normalise, rows, position, window } = sizes;
   const stack = experts ? [experts] : [];
   const weights: DecodeLayerWeights = {
     inputNorm: random(hidden),
@@ -55,7 +59,7 @@ function inputsOf({ hidden, heads, kvHeads, headDim, intermediate, experts, k, n
   const cache = { k: random<tf.Rank.R4>(...cacheShape), v: random<tf.Rank.R4>(...cacheShape), position };
   const angles = Float32Array.from({ length: headDim / 2 }, (_, i) => position * 0.3 ** i);
   const rotation = { cos: tf.tensor2d([[...angles.map(Math.cos)]]), sin: tf.tensor2d([[...angles.map(Math.sin)]]) };
-  const options = { epsilon: 1e-5, numExpertsPerTok: k, normTopkProb: normalise };
+  const options = { epsilon: 1e-5, numExpertsPerTok: k, normTopkProb: normalise, ...(window && { window }) };
   return [random<tf.Rank.R2>(1, hidden), weights, cache, rotation, options] as const;
 }
 
@@ -131,6 +135,11 @@ describeOnBackends('decodeLayer', (backend) => {
     for (const numExpertsPerTok of [0, 6, 1.5]) {
       expect(() => decodeLayer(hidden, weights, cache, rotation, { ...options, numExpertsPerTok })).toThrow(
         `decodeLayer: numExpertsPerTok must be a whole number from 1 to 5, got ${numExpertsPerTok}.`,
+      );
+    }
+    for (const window of [0, 2.5, Number.NaN]) {
+      expect(() => decodeLayer(hidden, weights, cache, rotation, { ...options, window })).toThrow(
+        `decodeLayer: window must be a whole number of 1 or more, got ${window}; leave it out for none.`,
       );
     }
     wrong.dispose();

@@ -17,6 +17,11 @@ export interface AttentionOptions extends Visibility {
 /** Backends whose kernels know key ranges and slopes. The others run the plain form where these are used. */
 const knowsRanges = new Set<string>();
 
+/** Whether attention on the active backend passes over keys that no query sees, so that they cost next to nothing. */
+export function skipsUnseenKeys(): boolean {
+  return hasFusedKernel('FlashAttention') && knowsRanges.has(tf.getBackend());
+}
+
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
  * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies. A query that
@@ -32,7 +37,7 @@ export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, o
   const visible = checkAttention(q, k, v, options);
   const { scale, slopes = [], causal } = options;
   const plain = !options.window && !options.ranges && slopes.length === 0;
-  if (!hasFusedKernel('FlashAttention') || !(plain || knowsRanges.has(tf.getBackend())))
+  if (!(skipsUnseenKeys() || (plain && hasFusedKernel('FlashAttention'))))
     return attendPlainly(q, k, v, visible, options);
   const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(

@@ -14,11 +14,11 @@ type Address = number;
  */
 export function installDecodeLayer(heap: WasmHeap): void {
   replaceKernel('DecodeLayer', 'wasm', ({ inputs, attrs }) => {
-    const { epsilon, position, numExpertsPerTok, normTopkProb } = attrs as unknown as LayerAttributes;
+    const { epsilon, position, first, numExpertsPerTok, normTopkProb } = attrs as unknown as LayerAttributes;
     const tensors = inputs as Infos;
     const sizes = sizesOf(tensors);
     const work = layOut(heap, sizes, tensors.gate ? numExpertsPerTok : 1);
-    attend(heap, tensors, sizes, work, { epsilon, position });
+    attend(heap, tensors, sizes, work, { epsilon, position, first });
     const logits = gateLogits(heap, tensors, sizes, work, epsilon);
     const choice = logits && routeToken(logits, numExpertsPerTok, normTopkProb); // throws before outputs exist
     const hidden = heap.output([1, sizes.hidden]);
@@ -31,6 +31,8 @@ export function installDecodeLayer(heap: WasmHeap): void {
 interface LayerAttributes {
   readonly epsilon: number;
   readonly position: number;
+  /** First row of the cache that the token sees. */
+  readonly first: number;
   readonly numExpertsPerTok: number;
   readonly normTopkProb: boolean;
 }
@@ -122,12 +124,12 @@ function attend(
   tensors: Infos,
   { hidden, heads, kvHeads, headDim }: LayerSizes,
   work: WorkPlaces,
-  { epsilon, position }: { epsilon: number; position: number },
+  { epsilon, position, first }: Pick<LayerAttributes, 'epsilon' | 'position' | 'first'>,
 ): void {
   const { module } = heap;
   const at = (name: string) => heap.address(tensors[name]!);
   const [keys, values, cos, sin] = [at('keys'), at('values'), at('cos'), at('sin')];
-  const row = 4 * position * kvHeads * headDim;
+  const [row, oldest] = [position, first].map((at) => 4 * at * kvHeads * headDim) as [number, number];
   module.rmsNorm(at('hidden'), at('inputNorm'), 1, hidden, epsilon, work.normed);
   const seen = { x: work.normed, k: hidden };
   multiply(heap, [
@@ -137,8 +139,8 @@ function attend(
   ]);
   module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, work.query);
   module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, keys + row);
-  const shape = [position + 1, heads, kvHeads, headDim] as const;
-  module.attendOne(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, work.scores);
+  const shape = [position + 1 - first, heads, kvHeads, headDim] as const;
+  module.attendOne(work.query, keys + oldest, values + oldest, work.attended, ...shape, headDim ** -0.5, work.scores);
   heap.floats(work.mixed, hidden).set(heap.floats(at('hidden'), hidden));
   multiply(heap, [{ x: work.attended, weight: at('o'), k: heads * headDim, n: hidden, y: work.mixed, add: true }]);
 }
