@@ -23,14 +23,22 @@ export interface AttentionProjections {
   o_proj: LinearLayer;
 }
 
+/** Which part of a cache a pass goes on from. */
+export interface CachePass {
+  readonly store: KvCache;
+  readonly layer: number;
+  /** `[batch]`: how many tokens of each row are real, the first ones; the others are padding and give 0. Absent: all. */
+  readonly newTokens?: readonly number[];
+}
+
 /** What one pass needs besides the hidden states. */
 export interface AttentionPass {
   /** Tables of exactly the positions of this pass. Absent: no rotation, positions come from elsewhere. */
   readonly rope?: RopeTables;
   /** What tokens see besides causality: padding, packed documents. Without a cache only, which says it itself. */
   readonly ranges?: KeyRanges;
-  /** Decoding: where earlier keys and values are, and which layer this is. */
-  readonly cache?: { readonly store: KvCache; readonly layer: number };
+  /** Decoding: where earlier keys and values are. */
+  readonly cache?: CachePass;
   readonly context?: ApplyContext;
 }
 
@@ -84,7 +92,9 @@ export class Attention implements AttentionLayer {
       const q = turned(project('q_proj', numAttentionHeads));
       const k = turned(project('k_proj', numKeyValueHeads));
       const v = project('v_proj', numKeyValueHeads);
-      const seen: CachedKeys = cache ? cache.store.append(cache.layer, k, v) : { k, v, ...(ranges && { ranges }) };
+      const seen: CachedKeys = cache
+        ? cache.store.append(cache.layer, k, v, cache.newTokens)
+        : { k, v, ...(ranges && { ranges }) };
       const visible = { causal: !cache || !seen.ranges, ...(seen.ranges && { ranges: seen.ranges }) };
       const options = { ...visible, scale: headDim ** -0.5, ...(window !== undefined && { window }) };
       const mixed = flashAttention(q, seen.k, seen.v, options);

@@ -4,6 +4,9 @@ export {
   type AttentionLayer,
   type AttentionPass,
   type AttentionProjections,
+  type CachePass,
 } from './attention.js';
-export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
+export { ConcatKvCache } from './concat-kv-cache.js';
+export type { CachedKeys, KvCache, KvRoom } from './kv-cache.js';
+export { type KvCacheOptions, type KvDtype, PreallocatedKvCache } from './preallocated-kv-cache.js';
 export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { installCpuKernels } from './cpu/install-cpu-kernels.js';
 import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import type { Precision } from './tensorflow/operands.js';
@@ -13,7 +12,7 @@ import { installRows } from './wasm/rows.js';
 import { installSlice } from './wasm/slice.js';
 import { installWebGpuKernels } from './webgpu/install-webgpu-kernels.js';
 
-/** Which of our kernels a backend runs: `none` means that every op computes by its plain TensorFlow.js form. */
+/** Which of our kernels a backend runs: `none` means that every op runs its plain TensorFlow.js form. */
 export interface InstalledKernels {
   readonly kernels: 'relaxed-simd' | 'simd' | 'tensorflow-ops' | 'wgsl' | 'none';
   /** Threads that our kernels work on: more than one on wasm only, `TMOE_THREADS` or one per core up to four. */
@@ -74,7 +73,6 @@ async function install(backendName: string): Promise<Installation> {
     installWebGpuKernels(tf.backend());
     return { kernels: 'wgsl', threads: 1 };
   }
-  if (backendName === 'cpu') installCpuKernels();
   if (backendName !== 'tensorflow' && backendName !== 'wasm') return { kernels: 'none', threads: 1 };
   if (!tf.getGradient('GroupedMatMul')) tf.registerGradient(groupedMatMulGradient);
   if (backendName === 'tensorflow') {

@@ -9,7 +9,7 @@ const room = (dtype: 'float32' | 'int32', shape: readonly number[] = [3, 11, 2, 
 const fresh = (dtype: 'float32' | 'int32', seq = 3) =>
   tf.tidy(() => tf.cast(tf.mul(tf.randomNormal([3, seq, 2, 5], 0, 1, 'float32', 5), 100), dtype));
 
-describeOnBackends('writeRows', () => {
+describeOnBackends('writeRows', (backend) => {
   for (const dtype of ['float32', 'int32'] as const) {
     it(`equals its plain form: ${dtype}`, async () => {
       for (const starts of [
@@ -26,7 +26,7 @@ describeOnBackends('writeRows', () => {
     });
   }
 
-  it('writes in place, again and again, where others have read before', async () => {
+  it.skipIf(backend === 'cpu')('writes in place, again and again, where others have read before', async () => {
     const target = room('float32');
     const before = tf.memory();
     for (const start of [0, 3, 5]) {
@@ -59,6 +59,7 @@ describeOnBackends('writeRows', () => {
     const [target, rows, none] = [room('float32', [2, 7]), tf.tensor2d([[1], [2]]), tf.zeros([2, 0])];
     expect(writeRows(target, none, [3, 7])).toBe(target);
     const written = writeRows(target, rows, [0, 6]);
+    expect(written === target).toBe(backend !== 'cpu');
     await expectClose(written, [1, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2], 0);
     tf.dispose([target, rows, none, written]);
   });
@@ -81,7 +82,9 @@ describeOnBackends('writeRows', () => {
     expect(() => writeRows(target, narrow as tf.Tensor, [0, 0, 0])).toThrow('got float32 [3,3,5]');
     expect(() => writeRows(target, rows, [0, 0])).toThrow('one number for each of 3 items, got [0,0]');
     for (const bad of [9, -1, 0.5])
-      expect(() => writeRows(target, rows, [0, bad, 0])).toThrow(`3 rows from ${bad} do not fit the 11 rows of item 1.`);
+      expect(() => writeRows(target, rows, [0, bad, 0])).toThrow(
+        `3 rows from ${bad} do not fit the 11 rows of item 1.`,
+      );
     await expectClose(target, new Array(330).fill(7), 0);
     tf.dispose([target, rows, whole, narrow]);
   });

@@ -4,7 +4,7 @@ import { isOnlyOwner } from './is-only-owner.js';
 
 /**
  * Writes rows into a tensor that has room for them: in place, where the backend has a kernel for it and no other tensor
- * shares the memory. For decoding: it has no gradient, and a tape that saved `target` sees what is written later.
+ * shares the memory; not on cpu, where slices share memory and nobody counts them. For decoding: it has no gradient.
  *
  * @param target float32 or int32 `[batch, room, ...]`.
  * @param rows `[batch, seq, ...]`, the dtype of `target`; not disposed.

@@ -1,4 +1,3 @@
-import type * as tf from '@tensorflow/tfjs-core';
 import { assign, inPlace, readVariable } from './in-place.js';
 import type { Operands } from './operands.js';
 import { FLOAT, type RawOps } from './raw-ops.js';
