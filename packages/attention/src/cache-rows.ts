@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { getBackend } from '@tensorflow/tfjs-core';
+import { getBackend, tidy } from '@tensorflow/tfjs-core';
 import { skipsUnseenKeys } from '@therapeutic-moe/kernels';
-import { RoomTensor } from './room-tensor.js';
+import { RoomTensor, rowsFrom } from './room-tensor.js';
 
 /** The keys or the values of one layer, `[batch, room, kvHeads, headDim]` in some number format. It owns its memory. */
 export interface CacheRows {
@@ -41,7 +41,7 @@ export class Float32Rows implements CacheRows {
   }
 
   move(from: readonly number[], count: number, room: number): void {
-    this.held.move(from, count, room);
+    tidy(() => this.held.restart(count > 0 ? rowsFrom(this.floats, from, count) : undefined, room));
   }
 
   /** The whole room where attention passes over the empty rows; on TensorFlow the first ones are as cheap. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { packInt8, unpackInt8 } from '@therapeutic-moe/kernels';
 import type { CacheRows } from './cache-rows.js';
-import { RoomTensor } from './room-tensor.js';
+import { RoomTensor, rowsFrom } from './room-tensor.js';
 
 /**
  * Rows in 8 bits, with a scale for each token and head (KIVI, arXiv:2402.02750, keeps values so): `headDim + 4` bytes
@@ -36,14 +36,16 @@ export class Int8Rows implements CacheRows {
   }
 
   move(from: readonly number[], count: number, room: number): void {
-    this.packed.move(from, count, room);
-    this.scales.move(from, count, room);
+    tf.tidy(() => {
+      const kept = count > 0 ? rowsFrom(this.read(Math.max(...from) + count), from, count) : undefined;
+      const again = kept && packInt8(kept); // gives the same integers; tfjs's slice on WebGPU takes int32 through float32
+      this.packed.restart(again?.packed, room);
+      this.scales.restart(again?.scales, room);
+    });
   }
 
   read(count: number): tf.Tensor4D {
-    return tf.tidy(
-      () => unpackInt8({ packed: this.packed.first(count), scales: this.scales.first(count) }) as tf.Tensor4D,
-    );
+    return unpackInt8({ packed: this.packed.tensor, scales: this.scales.tensor }, count) as tf.Tensor4D;
   }
 
   fork(): Int8Rows {

@@ -28,16 +28,11 @@ export class RoomTensor {
     this.#replace(writeRows(this.#held, rows, starts));
   }
 
-  /** Keeps `count` rows of each item from row `from[item]` on, which become its first, in a tensor with `room` rows. */
-  move(from: readonly number[], count: number, room: number): void {
-    const [, before, ...rest] = this.#held.shape;
-    const starts = from.map(() => 0);
-    tf.tidy(() => {
-      const kept =
-        count > 0 ? tf.concat(from.map((start, item) => tf.slice(this.#held, [item, start], [1, count]))) : undefined;
-      if (room !== before) this.#replace(tf.zeros([from.length, room, ...rest], this.#held.dtype));
-      if (kept) this.write(kept, starts);
-    });
+  /** Starts again with `rows` `[batch, count, ...]`, if any, as its first, in room for `room`. */
+  restart(rows: tf.Tensor | undefined, room: number): void {
+    const [batch, before, ...rest] = this.#held.shape as [number, number, ...number[]];
+    if (room !== before) this.#replace(tf.zeros([batch, room, ...rest], this.#held.dtype));
+    if (rows) this.write(rows, new Array<number>(batch).fill(0));
   }
 
   /** `[batch, count, ...]`, the first rows: a tensor of the caller's, on TensorFlow without a copy where there is one item. */
@@ -63,4 +58,9 @@ export class RoomTensor {
     this.#held.dispose();
     this.#held = tf.keep(next);
   }
+}
+
+/** `[batch, count, ...]`: rows of each item from row `from[item]` on. Caller disposes. */
+export function rowsFrom(x: tf.Tensor, from: readonly number[], count: number): tf.Tensor {
+  return tf.tidy(() => tf.concat(from.map((start, item) => tf.slice(x, [item, start], [1, count]))));
 }

@@ -33,6 +33,18 @@ describeOnBackends('packInt8', (backend) => {
     }
   });
 
+  it('unpacks the first rows of each item where they lie', async () => {
+    const x = tf.randomNormal([3, 7, 2, 20], 0, 1, 'float32', 3);
+    const packed = packInt8(x);
+    const whole = unpackInt8(packed);
+    for (const rows of [1, 5, 7]) {
+      const [first, expected] = [unpackInt8(packed, rows), tf.slice(whole, [0, 0], [-1, rows])];
+      await expectClose(first, expected, 0);
+      tf.dispose([first, expected]);
+    }
+    tf.dispose([x, { ...packed }, whole]);
+  });
+
   it('keeps the integers of one packed number a quarter of the row apart', async () => {
     const x = tf.tensor2d([[127, -127, 3, -4, 50, 60, -70, -80]]);
     const { packed, scales } = packInt8(x);

@@ -35,21 +35,40 @@ export function packInt8Reference(x: tf.Tensor): PackedInt8 {
   return packPlainly(x);
 }
 
-/** The way back of `packInt8`. @returns `[..., width]`. Caller disposes. */
-export function unpackInt8({ packed, scales }: PackedInt8): tf.Tensor {
-  if (!hasFusedKernel('UnpackInt8')) return unpackInt8Reference({ packed, scales });
-  return runFusedKernel<tf.Tensor>('UnpackInt8', { packed, scales });
+/**
+ * The way back of `packInt8`.
+ *
+ * @param rows how many of the first rows of axis 1 are wanted, where `packed` is `[batch, room, ..., width / 4]`. Absent: all.
+ * @returns `[..., width]`. Caller disposes.
+ */
+export function unpackInt8({ packed, scales }: PackedInt8, rows?: number): tf.Tensor {
+  if (!hasFusedKernel('UnpackInt8')) return unpackInt8Reference({ packed, scales }, rows);
+  return runFusedKernel<tf.Tensor>('UnpackInt8', { packed, scales }, rows === undefined ? {} : { rows });
 }
 
-/** The plain form of `unpackInt8`, same argument and result; not on WebGPU. */
-export function unpackInt8Reference({ packed, scales }: PackedInt8): tf.Tensor {
+/** The plain form of `unpackInt8`, same arguments and result; not on WebGPU. */
+export function unpackInt8Reference({ packed, scales }: PackedInt8, rows?: number): tf.Tensor {
   return tf.tidy(() => {
-    const [high, lower] = divide(packed, 2 ** 16); // both small enough for float32 to hold
+    const first = (x: tf.Tensor) => (rows === undefined ? x : tf.slice(x, [0, 0], [-1, rows]));
+    const [high, lower] = divide(first(packed), 2 ** 16); // both small enough for float32 to hold
     const [fourth, third] = divide(high, 2 ** 8);
-    const [second, first] = divide(lower, 2 ** 8);
-    const lowered = tf.sub(tf.concat([first, second, third], -1), tf.scalar(OFFSET, 'int32'));
-    return tf.mul(tf.cast(tf.concat([lowered, fourth], -1), 'float32'), scales);
+    const [second, firsts] = divide(lower, 2 ** 8);
+    const lowered = tf.sub(tf.concat([firsts, second, third], -1), tf.scalar(OFFSET, 'int32'));
+    return tf.mul(tf.cast(tf.concat([lowered, fourth], -1), 'float32'), first(scales));
   });
+}
+
+/** Sizes of `unpackInt8`: of each item, the first `wanted` of `held` vectors of four times `quarter` numbers. */
+export function unpackedSizes({ shape }: tf.TensorInfo, rows: number | undefined) {
+  const quarter = shape.at(-1)!;
+  if (rows === undefined) {
+    const held = tf.util.sizeFromShape(shape) / quarter;
+    return { batch: 1, held, wanted: held, quarter, shape: [...shape.slice(0, -1), 4 * quarter] };
+  }
+  const [batch, room, ...inner] = shape as [number, number, ...number[]];
+  const vectors = tf.util.sizeFromShape(inner) / quarter;
+  const unpacked = [batch, rows, ...inner.slice(0, -1), 4 * quarter];
+  return { batch, held: room * vectors, wanted: rows * vectors, quarter, shape: unpacked };
 }
 
 /** A whole number through `by`: the quotient, rounded down, and the rest. All int32. */

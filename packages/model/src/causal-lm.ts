@@ -20,7 +20,7 @@ import {
 } from '@therapeutic-moe/nn';
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
 import { DecoderLayer } from './decoder-layer.js';
-import { DecoderSession } from './decoder-session.js';
+import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
 import { layerCache } from './sequence-cache.js';
@@ -101,6 +101,13 @@ export class CausalLm implements LinearHost {
   get maxPositions(): number {
     const { maxPositionEmbeddings, ropeScaling } = this.config;
     return Math.floor(maxPositionEmbeddings * (ropeScaling.type === 'linear' ? ropeScaling.factor : 1));
+  }
+
+  /** Most tokens that any layer's attention sees, itself included; undefined where a layer sees all before it. */
+  get attentionWindow(): number | undefined {
+    const windows = this.#layers.map(({ attention }) => attention.config.slidingWindow ?? Number.POSITIVE_INFINITY);
+    const widest = Math.max(...windows);
+    return Number.isFinite(widest) ? widest : undefined;
   }
 
   /**
@@ -196,8 +203,8 @@ export class CausalLm implements LinearHost {
   }
 
   /** Starts decoding one sequence. The session holds its own cache and is disposed by the caller. */
-  createSession(): DecoderSession {
-    return new DecoderSession(this);
+  createSession(options: SessionOptions = {}): DecoderSession {
+    return DecoderSession.start(this, options);
   }
 
   /** All variables by path: Hugging Face's names, with the experts of a layer stacked. */

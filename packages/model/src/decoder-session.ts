@@ -1,7 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { GrowingKvCache } from '@therapeutic-moe/attention';
+import { type KvDtype, PreallocatedKvCache } from '@therapeutic-moe/attention';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
+
+/** How a session works. */
+export interface SessionOptions {
+  /** `int8` keeps keys and values in about a quarter of the memory, and its logits are not exact. Default `float32`. */
+  readonly kvCache?: KvDtype;
+}
+
+/** What a session holds. */
+interface SessionState {
+  readonly cache: PreallocatedKvCache;
+  readonly sequenceCache: ConcatSequenceCache;
+  readonly ids: readonly number[];
+}
 
 /** What a session held at some time. */
 interface SessionMark {
@@ -9,19 +22,72 @@ interface SessionMark {
   readonly sequences: CacheMark;
 }
 
+/** Tokens that an empty session has room for; the room doubles as they come. */
+const INITIAL_ROOM = 16;
+
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
-  readonly #cache: GrowingKvCache;
-  readonly #sequenceCache = new ConcatSequenceCache();
+  readonly #cache: PreallocatedKvCache;
+  readonly #sequenceCache: ConcatSequenceCache;
+  #ids: number[];
   #disposed = false;
 
-  constructor(private readonly model: CausalLm) {
-    this.#cache = new GrowingKvCache(model.maxPositions);
+  private constructor(
+    private readonly model: CausalLm,
+    { cache, sequenceCache, ids }: SessionState,
+  ) {
+    this.#cache = cache;
+    this.#sequenceCache = sequenceCache;
+    this.#ids = [...ids];
+  }
+
+  /** An empty session. Where every layer of the model has a window, tokens that have left the widest are dropped. */
+  static start(model: CausalLm, { kvCache: dtype }: SessionOptions = {}): DecoderSession {
+    const window = model.attentionWindow;
+    const cache = new PreallocatedKvCache({
+      capacity: model.maxPositions,
+      initialRoom: INITIAL_ROOM,
+      ...(dtype && { dtype }),
+      ...(window !== undefined && { window }),
+    });
+    return new DecoderSession(model, { cache, sequenceCache: new ConcatSequenceCache(), ids: [] });
   }
 
   /** Tokens taken in so far. */
   get length(): number {
     return this.#cache.length;
+  }
+
+  /** What the keys and values of attention take. */
+  get kvBytes(): number {
+    return this.#cache.bytes;
+  }
+
+  /** A second session that has taken in the same tokens, in memory of its own: several answers share one prompt. */
+  fork(): DecoderSession {
+    this.#refuseDisposed('fork');
+    const state = { cache: this.#cache.fork(), sequenceCache: this.#sequenceCache.fork(), ids: this.#ids };
+    return new DecoderSession(this.model, state);
+  }
+
+  /**
+   * Goes back to the longest beginning that this session shares with `ids` (llama.cpp's `cache_prompt`), so that a
+   * next turn does not compute the prompt again: append `ids.slice(kept)`. At least one token is left to append. All is
+   * forgotten where the tokens behind that beginning cannot be: when they have pushed others out of a window, or routers
+   * or experts of the model look along the sequence.
+   *
+   * @returns how many of `ids` are kept.
+   */
+  reuse(ids: readonly number[]): number {
+    this.#refuseDisposed('reuse');
+    const differs = this.#ids.findIndex((id, i) => id !== ids[i]);
+    const shared = Math.min(differs < 0 ? this.length : differs, Math.max(0, ids.length - 1));
+    const possible = shared === this.length || (this.#cache.reaches(shared) && this.#sequenceCache.isEmpty);
+    const kept = possible ? shared : 0;
+    this.#cache.truncate(kept);
+    if (kept === 0) this.#sequenceCache.rollBack(new Map());
+    this.#ids = ids.slice(0, kept);
+    return kept;
   }
 
   /**
@@ -50,6 +116,7 @@ export class DecoderSession {
     try {
       const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
       if (!allFinite(logits!) || !allFinite(watched)) throw await explainNotFinite(gates);
+      for (const id of ids) this.#ids.push(id);
       return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);
@@ -84,6 +151,10 @@ export class DecoderSession {
     this.#sequenceCache.rollBack(sequences);
   }
 
+  #refuseDisposed(method: string): void {
+    if (this.#disposed) throw new Error(`session.${method}: the session is disposed; create a new one.`);
+  }
+
   #count(chosen: ArrayLike<number>): Float32Array {
     const counts = new Float32Array(this.model.config.mixture?.numExperts ?? 0);
     for (let i = 0; i < chosen.length; i++) counts[chosen[i]!]!++;
@@ -91,7 +162,7 @@ export class DecoderSession {
   }
 
   #check(ids: readonly number[]): void {
-    if (this.#disposed) throw new Error('session.append: the session is disposed; create a new one.');
+    this.#refuseDisposed('append');
     if (ids.length === 0) throw new Error('session.append: there are no ids; append at least one.');
     const bad = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < this.model.vocabSize));
     if (bad >= 0) {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { unpackedSizes } from '../int8.js';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
 import { CALL_VALUES, MOVE, ranges } from './split.js';
@@ -20,17 +21,19 @@ export function installInt8(heap: WasmHeap): void {
     return [packed, scales];
   });
 
-  replaceKernel('UnpackInt8', 'wasm', ({ inputs }) => {
+  replaceKernel('UnpackInt8', 'wasm', ({ inputs, attrs }) => {
     const { packed, scales } = inputs as Record<'packed' | 'scales', tf.TensorInfo>;
-    const [outer, width] = [packed.shape.slice(0, -1), 4 * packed.shape.at(-1)!];
-    const y = heap.output([...outer, width]);
+    const { batch, held, wanted, quarter, shape } = unpackedSizes(packed, (attrs as { rows?: number }).rows);
+    const y = heap.output(shape);
     const [P, S, Y] = [packed, scales, y].map(heap.address) as [number, number, number];
-    const rows = tf.util.sizeFromShape(outer);
-    const calls = rowRanges(rows, width).map(
-      ({ first, count }) =>
-        ['unpackInt8', P + first * width, S + 4 * first, count, width, Y + 4 * first * width] as const,
+    const calls = ranges(batch, 1).flatMap(({ first: item }) =>
+      rowRanges(wanted, 4 * quarter).map(({ first, count }) => {
+        const [from, to] = [item * held + first, item * wanted + first];
+        const width = 4 * quarter;
+        return ['unpackInt8', P + from * width, S + 4 * from, count, width, Y + 4 * to * width] as const;
+      }),
     );
-    heap.run(calls, rows * width * MOVE);
+    heap.run(calls, batch * wanted * 4 * quarter * MOVE);
     return y;
   });
 }

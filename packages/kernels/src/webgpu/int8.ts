@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { unpackedSizes } from '../int8.js';
 import { replaceKernel } from '../replace-kernel.js';
 import type { Program, Recorder } from './recorder.js';
 import { MAIN, THREADS, threadsFor } from './workgroups.js';
@@ -37,15 +38,16 @@ const unpackInt8: Program = {
   name: 'UnpackInt8',
   outputs: { y: 'f32' },
   inputs: { packed: 'i32', scales: 'f32' },
-  uniforms: { count: 'u32', quarter: 'u32' },
+  uniforms: { count: 'u32', held: 'u32', wanted: 'u32', quarter: 'u32' },
   code: `
 ${MAIN}
   let i = group * ${THREADS}u + l;
   if (i >= u.count) { return; }
   let row = i / u.quarter;
-  let bytes = packed[i] ^ ${LOWER};
+  let place = row / u.wanted * u.held + row % u.wanted;
+  let bytes = packed[place * u.quarter + i % u.quarter] ^ ${LOWER};
   for (var part = 0u; part < 4u; part++) {
-    y[(4u * row + part) * u.quarter + i % u.quarter] = f32(extractBits(bytes, 8u * part, 8u)) * scales[row];
+    y[(4u * row + part) * u.quarter + i % u.quarter] = f32(extractBits(bytes, 8u * part, 8u)) * scales[place];
   }
 }`,
 };
@@ -60,10 +62,11 @@ export function installInt8(recorder: Recorder): void {
     return recorder.run(packInt8, { x }, shapes, { rows, quarter }, threadsFor(rows));
   });
 
-  replaceKernel('UnpackInt8', 'webgpu', ({ inputs }) => {
+  replaceKernel('UnpackInt8', 'webgpu', ({ inputs, attrs }) => {
     const { packed, scales } = inputs as Record<'packed' | 'scales', tf.TensorInfo>;
-    const [count, quarter] = [tf.util.sizeFromShape(packed.shape), packed.shape.at(-1)!];
-    const shape = [...packed.shape.slice(0, -1), 4 * quarter];
-    return recorder.run(unpackInt8, { packed, scales }, { y: shape }, { count, quarter }, threadsFor(count))[0]!;
+    const { batch, held, wanted, quarter, shape } = unpackedSizes(packed, (attrs as { rows?: number }).rows);
+    const count = batch * wanted * quarter;
+    const sizes = { count, held, wanted, quarter };
+    return recorder.run(unpackInt8, { packed, scales }, { y: shape }, sizes, threadsFor(count))[0]!;
   });
 }
