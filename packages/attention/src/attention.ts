@@ -27,6 +27,16 @@ export interface AttentionProjections {
   o_proj: LinearLayer;
 }
 
+/** Which part of a cache a pass goes on from. */
+export interface CachePass {
+  readonly store: KvCache;
+  readonly layer: number;
+  /** `[batch]`: how many tokens of each row are real, the first ones; the others are padding and give 0. Absent: all. */
+  readonly newTokens?: readonly number[];
+  /** Where the coarse levels of `MultiLevelAttention` keep their blocks; other layers need none. */
+  readonly levels?: LevelCache;
+}
+
 /** What one pass needs besides the hidden states. */
 export interface AttentionPass {
   /** Tables of exactly the positions of this pass. Absent: no rotation, positions come from elsewhere. */
@@ -35,11 +45,8 @@ export interface AttentionPass {
   readonly ranges?: KeyRanges;
   /** `[batch * seq, domains]`, how much of each domain a token takes, rows sum to 1. For `DomainAttention` only. */
   readonly domains?: tf.Tensor2D;
-  /**
-   * Decoding: where earlier keys and values are, and which layer this is; for `MultiLevelAttention` also where its coarse
-   * levels keep their blocks.
-   */
-  readonly cache?: { readonly store: KvCache; readonly layer: number; readonly levels?: LevelCache };
+  /** Decoding: where earlier keys and values are. */
+  readonly cache?: CachePass;
   readonly context?: ApplyContext;
 }
 
@@ -90,7 +97,9 @@ export class Attention implements AttentionLayer {
     const slopes = this.#slopes;
     return tf.tidy(() => {
       const { q, k, v } = projectHeads(x, this.projections, this.config, pass);
-      const seen: CachedKeys = cache ? cache.store.append(cache.layer, k, v) : { k, v, ...(ranges && { ranges }) };
+      const seen: CachedKeys = cache
+        ? cache.store.append(cache.layer, k, v, cache.newTokens)
+        : { k, v, ...(ranges && { ranges }) };
       const visible = { causal: !cache || !seen.ranges, ...(seen.ranges && { ranges: seen.ranges }) };
       const biased = { ...(window !== undefined && { window }), ...(slopes && { slopes }) };
       const options = { ...visible, scale: headDim ** -0.5, ...biased };

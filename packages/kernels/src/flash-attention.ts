@@ -15,6 +15,11 @@ export interface AttentionOptions extends Visibility {
   readonly slopes?: readonly number[];
 }
 
+/** Whether attention on the active backend reads keys where they lie; elsewhere it copies all of them, seen or not. */
+export function readsKeysInPlace(): boolean {
+  return hasFusedKernel('FlashAttention') && tf.getBackend() !== 'tensorflow';
+}
+
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
  * `[seq, seq]` matrix kept). Grouped-query heads (arXiv:2305.13245) share keys and values without copies. A query that

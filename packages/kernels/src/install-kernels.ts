@@ -6,6 +6,7 @@ import { installAttention } from './wasm/attention.js';
 import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installIdentity } from './wasm/identity.js';
+import { installInt8 } from './wasm/int8.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
@@ -86,6 +87,7 @@ async function install(backendName: string): Promise<Installation> {
   installIdentity();
   installSlice(heap);
   installAttention(heap);
+  installInt8(heap);
   installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }

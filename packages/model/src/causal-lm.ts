@@ -23,7 +23,7 @@ import {
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
 import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
-import { DecoderSession } from './decoder-session.js';
+import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
@@ -112,6 +112,13 @@ export class CausalLm implements LinearHost {
   /** Positions it serves: `maxPositionEmbeddings`, stretched by scalings that name the trained length there. */
   get maxPositions(): number {
     return maxPositions(this.config);
+  }
+
+  /** Most tokens that any layer's attention sees, itself included; undefined where a layer sees all before it. */
+  get attentionWindow(): number | undefined {
+    const windows = this.#layers.map(({ attention }) => attention.config.slidingWindow ?? Number.POSITIVE_INFINITY);
+    const widest = Math.max(...windows);
+    return Number.isFinite(widest) ? widest : undefined;
   }
 
   /**
@@ -243,8 +250,8 @@ export class CausalLm implements LinearHost {
   }
 
   /** Starts decoding one sequence. The session holds its own cache and is disposed by the caller. */
-  createSession(): DecoderSession {
-    return new DecoderSession(this);
+  createSession(options: SessionOptions = {}): DecoderSession {
+    return DecoderSession.start(this, options);
   }
 
   /** All variables by path: Hugging Face's names, with the experts of a layer stacked. */

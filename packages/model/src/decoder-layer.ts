@@ -74,9 +74,12 @@ export class DecoderLayer {
     if (!plain || !rope) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;
     const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);
+    if (!room) return undefined;
+    const windows = [plain.options.window, room.window].filter((window) => window !== undefined);
+    const options = { ...plain.options, ...(windows.length > 0 && { window: Math.min(...windows) }) };
     return tf.tidy(() => {
       const row = tf.reshape(x, [1, -1]) as tf.Tensor2D;
-      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, plain.options);
+      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, options);
       return {
         hidden: tf.reshape(hidden, x.shape),
         ...(routing && { routing: { ...routing, gates: [routing.logits] } }),

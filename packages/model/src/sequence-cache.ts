@@ -13,6 +13,10 @@ export type CacheMark = ReadonlyMap<string, number>;
 export class ConcatSequenceCache implements SequenceCache {
   readonly #held = new Map<string, Held>();
 
+  get isEmpty(): boolean {
+    return this.#held.size === 0;
+  }
+
   append(key: string, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D } {
     const held = this.#held.get(key);
     const grown = {
@@ -21,6 +25,13 @@ export class ConcatSequenceCache implements SequenceCache {
     };
     this.#replace(key, grown);
     return grown;
+  }
+
+  /** The same rows in a second cache, so that both can go on from here. */
+  fork(): ConcatSequenceCache {
+    const copy = new ConcatSequenceCache();
+    for (const [key, { k, v }] of this.#held) copy.#held.set(key, { k: tf.keep(tf.clone(k)), v: tf.keep(tf.clone(v)) });
+    return copy;
   }
 
   /** What `rollBack` goes back to. */

@@ -79,6 +79,8 @@ export interface KernelModule {
     dx: Address,
     dWeights: Address,
   ): void;
+  packInt8(x: Address, rows: number, width: number, packed: Address, scales: Address): void;
+  unpackInt8(packed: Address, scales: Address, rows: number, width: number, y: Address): void;
   sumRows(x: Address, rows: number, width: number, out: Address): void;
   rmsNorm(x: Address, weight: Address, rows: number, width: number, epsilon: number, y: Address): void;
   rmsNormGradient(
