@@ -49,6 +49,29 @@ def measure(work, device, repeats, warm_up, at_least_ms=0.0):
     return times
 
 
+def peak_memory(work, device):
+    """The most memory that one run takes beyond what is held before it, in MiB: on the device, or of this process (Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    try:
+        with open("/proc/self/clear_refs", "w") as refs:
+            refs.write("5")  # sets the peak to what is resident now
+        before = resident("VmRSS")
+        work()
+        return max(0, resident("VmHWM") - before) / 2**10
+    except OSError:
+        return None
+
+
+def resident(line):
+    """A line of /proc/self/status, in KiB."""
+    with open("/proc/self/status") as status:
+        return next(int(one.split()[1]) for one in status if one.startswith(line + ":"))
+
+
 def fastest(device, times_with, variants=(None,), precision="float32"):
     """The peer at its best: all variants, each on all cores and on one, which wins for small work and on a busy machine."""
     timings = []

@@ -5,6 +5,8 @@ export interface Timing {
   readonly maxMs: number;
   /** Timed repeats, after a warm-up. */
   readonly repeats: number;
+  /** The most memory that one run takes beyond what is held before it, in MiB, where it is measured. */
+  readonly peakMiB?: number;
   /** What else a reader should know, such as the variant that was fastest. */
   readonly detail?: string;
 }
@@ -37,18 +39,20 @@ export interface Comparison {
   conclude?(measured: readonly Measured[]): readonly string[];
 }
 
-/** How long ours took in one case. */
+/** One case against one peer, whose timing is absent where it could not be measured. */
 export interface Measured {
   readonly case: string;
   readonly backend: string;
+  readonly peer: string;
   readonly ours: Timing;
+  readonly theirs?: Timing;
 }
 
 /** What comparisons measure with. */
 export interface Lab {
   /** Timed repeats of ours and of quick peers. */
   readonly repeats: number;
-  /** Timed repeats of the naive formulation, which takes a minute per step. */
+  /** Timed repeats of naive formulations that take up to a minute each. */
   readonly naiveRepeats: number;
   /** The backends that ours can run on here. */
   backends(): Promise<readonly string[]>;

@@ -21,7 +21,7 @@ export const usage = `npm run bench -- [options]
   --json               one line of JSON per comparison on stdout (use npm run --silent to have nothing else there)
   --list               the comparisons
   --repeats N          timed repeats of ours and of quick peers (5)
-  --naive-repeats N    timed repeats of the naive training step, about a minute each (1)
+  --naive-repeats N    timed repeats of the naive training step and of naive attention over 8192 tokens, up to a minute each (1)
   --no-install-peers   forbids to make .venv with PyTorch and transformers where no Python has them
   --help               this text
 

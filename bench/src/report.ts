@@ -8,13 +8,17 @@ export interface Report {
   readonly cases: readonly ReportedCase[];
 }
 
-/** One case against one peer. `ratio` is `peer_ms / ours_ms`: above 1 ours is faster. */
+/** One case against one peer. `ratio` is `peer_ms / ours_ms`: above 1 ours is faster. Peaks are in MiB, where memory is measured. */
 export type ReportedCase = {
   readonly case: string;
   readonly backend: string;
   readonly ours_ms: number;
+  readonly ours_peak_mib?: number;
   readonly peer: string;
-} & ({ readonly peer_ms: number; readonly ratio: number } | { readonly skipped: string });
+} & (
+  | { readonly peer_ms: number; readonly ratio: number; readonly peer_peak_mib?: number }
+  | { readonly skipped: string }
+);
 
 export function makeReport(name: string, machine: string, outcomes: readonly Outcome[]): Report {
   return { name, machine, cases: outcomes.map(reportCase) };
@@ -22,10 +26,12 @@ export function makeReport(name: string, machine: string, outcomes: readonly Out
 
 function reportCase(outcome: Outcome): ReportedCase {
   const { case: name, backend, peer, ours } = outcome;
-  const common = { case: name, backend, ours_ms: digits(ours.medianMs), peer };
+  const ourPeak = ours.peakMiB === undefined ? {} : { ours_peak_mib: digits(ours.peakMiB) };
+  const common = { case: name, backend, ours_ms: digits(ours.medianMs), ...ourPeak, peer };
   if ('skipped' in outcome) return { ...common, skipped: outcome.skipped };
-  const { medianMs } = outcome.theirs;
-  return { ...common, peer_ms: digits(medianMs), ratio: digits(medianMs / ours.medianMs) };
+  const { medianMs, peakMiB } = outcome.theirs;
+  const peerPeak = peakMiB === undefined ? {} : { peer_peak_mib: digits(peakMiB) };
+  return { ...common, peer_ms: digits(medianMs), ratio: digits(medianMs / ours.medianMs), ...peerPeak };
 }
 
 /** Five digits: more than any timing means, few enough to read. */
@@ -33,7 +39,7 @@ function digits(x: number): number {
   return Number(x.toPrecision(5));
 }
 
-/** The same for a reader, with the range of the repeats. */
+/** The same for a reader, with the range of the repeats, and the peak memory behind it where it was measured. */
 export function renderTable(name: string, machine: string, outcomes: readonly Outcome[]): string {
   const header = ['case', 'backend', 'ours', 'peer', 'peer takes', 'ratio', 'notes'];
   const rows = outcomes.map((outcome) => {
@@ -47,13 +53,15 @@ export function renderTable(name: string, machine: string, outcomes: readonly Ou
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
   const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padEnd(widths[i])).join(' | ')} |`;
   const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`;
-  const note = 'Median ms (least to greatest, repeats). ratio = peer / ours: above 1 ours is faster.';
+  const note =
+    'Median ms (least to greatest, repeats). ratio = peer / ours: above 1 ours is faster. MiB: the most memory that a run takes.';
   return [`${name} on ${machine}`, note, '', line(header), rule, ...rows.map(line)].join('\n');
 }
 
-function describe({ medianMs, minMs, maxMs, repeats }: Timing): string {
-  if (repeats === 1) return `${short(medianMs)} (1)`;
-  return `${short(medianMs)} (${short(minMs)} to ${short(maxMs)}, ${repeats})`;
+function describe({ medianMs, minMs, maxMs, repeats, peakMiB }: Timing): string {
+  const range = repeats === 1 ? '1' : `${short(minMs)} to ${short(maxMs)}, ${repeats}`;
+  const memory = peakMiB === undefined ? '' : `, ${peakMiB.toFixed(1)} MiB`;
+  return `${short(medianMs)} (${range})${memory}`;
 }
 
 function short(ms: number): string {

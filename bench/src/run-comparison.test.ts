@@ -93,7 +93,7 @@ describe('chooseComparisons', () => {
     expect(chooseComparisons(comparisons, undefined)).toHaveLength(comparisons.length);
     expect(chooseComparisons(comparisons, 'decode').map(({ name }) => name)).toEqual(['decode']);
     expect(() => chooseComparisons(comparisons, 'speed')).toThrow(
-      'bench: --only speed is not a comparison; choose from train-step, moe-block, mat-mul, decode.',
+      'bench: --only speed is not a comparison; choose from train-step, moe-block, mat-mul, decode, attention.',
     );
   });
 });
@@ -106,5 +106,47 @@ describe('the comparisons', () => {
     }
     const [step] = await comparisons[0].cases(lab);
     expect(step.peers.map(({ name }) => name)).toEqual(['tfjs-wasm-naive', 'torch']);
+  });
+});
+
+describe('attention', () => {
+  const attention = chooseComparisons(comparisons, 'attention')[0];
+
+  it('holds whole attention against the score matrix and torch, and says why the matrix has no place', async () => {
+    const cases = await attention.cases(lab);
+    const [long] = cases.filter((one) => one.case.startsWith('causal attention T8192 '));
+    expect(long.peers.map(({ name }) => name)).toEqual(['naive', 'torch']);
+    await expect(long.peers[0].measure()).rejects.toThrow('6 score matrices of 2.0 GiB at once, and there are 4.0 GiB');
+    await expect(cases[0].peers[0].measure()).resolves.toEqual(timing([2, 4, 3]));
+  });
+
+  it('says how memory grows with four times the tokens, and what a window spares', () => {
+    const measured = (name: string, ms: number, ours: number, theirs?: number) => ({
+      case: `${name} B1 H8 D64, forward on wasm`,
+      backend: 'wasm',
+      peer: 'naive',
+      ours: { ...timing([ms]), peakMiB: ours },
+      ...(theirs !== undefined && { theirs: { ...timing([1]), peakMiB: theirs } }),
+    });
+    const lines = attention.conclude?.([
+      measured('causal attention T512', 2, 1, 30),
+      measured('causal attention T2048', 16, 4, 480),
+      measured('causal attention T8192', 200, 16),
+      measured('window 512 attention T8192', 50, 16),
+    ]);
+    expect(lines).toEqual([
+      'wasm: forward: memory from 512 to 2048 tokens: ours 4.0, naive 16.0 times',
+      'wasm: forward: memory from 2048 to 8192 tokens: ours 4.0 times',
+      'wasm: a window of 512 takes 0.25 times as long as none (T8192 B1 H8 D64, forward on wasm)',
+    ]);
+  });
+});
+
+describe('a report', () => {
+  it('has the peak memory of both where it was measured', () => {
+    const peak = (peakMiB: number) => ({ ...timing([2]), peakMiB });
+    const outcomes = [{ case: 'long', backend: 'wasm', peer: 'naive', ours: peak(4), theirs: peak(64) }];
+    expect(makeReport('fake', 'a machine', outcomes).cases[0]).toMatchObject({ ours_peak_mib: 4, peer_peak_mib: 64 });
+    expect(renderTable('fake', 'a machine', outcomes)).toMatch(/2\.00 \(1\), 4\.0 MiB.*2\.00 \(1\), 64\.0 MiB/);
   });
 });

@@ -1,4 +1,5 @@
 import { trainStepNaive } from './naive/train-step.js';
+import { attentionOf } from './tasks/attention.js';
 import { decodeOurs } from './tasks/decode.js';
 import { moeBlockOurs } from './tasks/moe-block.js';
 import { presentBackends } from './tasks/present-backends.js';
@@ -13,4 +14,5 @@ export const tasks: Readonly<Record<string, (input: never) => Promise<unknown>>>
   'moe-block': moeBlockOurs,
   product: runProduct,
   decode: decodeOurs,
+  attention: attentionOf,
 };

@@ -11,17 +11,22 @@ import { LanguageModel, model as models } from 'therapeutic-moe';
 
 /** Trains the hierarchical preset, removes half of its experts by measured load, and says what was lost. */
 export async function run(options) {
-  const { model, heldOut, loss } = await trainPreset('hierarchical', options);
+  const { model, heldOut, loss, lastStep } = await trainPreset('hierarchical', options);
   console.log(`sample: ${await sample(model, 'The model')}`);
+
+  const { numDomains } = model.decoder.config.attention;
+  for (let layer = 0; layer < model.decoder.config.numHiddenLayers; layer++) {
+    const mix = lastStep.domainMixByLayer.slice(layer * numDomains, (layer + 1) * numDomains);
+    console.log(`layer ${layer}: attention mixes its domains ${percent(mix)}`);
+  }
 
   const routing = await routeRows(model, heldOut);
   const { load } = routing;
   const { numExperts } = model.decoder.config.mixture;
   const pruned = models.pruneModel(model.decoder, load, numExperts / 2);
   for (const [layer, kept] of pruned.kept.entries()) {
-    const shares = load[layer].map((share) => `${(100 * share).toFixed(0)} %`);
     console.log(
-      `layer ${layer}: load ${shares.join(', ')}; experts ${kept.join(', ')} stay, ${(100 * pruned.lostLoad[layer]).toFixed(1)} % of the choices go elsewhere`,
+      `layer ${layer}: load ${percent(load[layer])}; experts ${kept.join(', ')} stay, ${(100 * pruned.lostLoad[layer]).toFixed(1)} % of the choices go elsewhere`,
     );
   }
   const small = new LanguageModel({
@@ -43,4 +48,8 @@ export async function run(options) {
   model.dispose();
   small.dispose();
   return { loss, cost, same, report };
+}
+
+function percent(shares) {
+  return shares.map((share) => `${(100 * share).toFixed(0)} %`).join(', ');
 }

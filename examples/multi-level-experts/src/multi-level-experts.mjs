@@ -1,12 +1,18 @@
 import { join } from 'node:path';
 import { reportRouting, routeRows, sample, survivesSaving, trainPreset } from '@therapeutic-moe/example-train-a-preset';
-import { experts } from 'therapeutic-moe';
+import { attention, experts } from 'therapeutic-moe';
 
 const DEVICES = 4;
 
+/** Longer than the window of the fine level, so that the coarse ones have something to bring. */
+const rows = { batchSize: 4, sequenceLength: 128 };
+
 /** Trains the multi-level preset and plans its experts onto devices, uniformly and by measured load. */
 export async function run(options) {
-  const { model, heldOut, loss } = await trainPreset('multi-level', options);
+  const { model, heldOut, loss } = await trainPreset('multi-level', { ...rows, ...options });
+  const { maxPositionEmbeddings: longest, attention: levels } = model.decoder.config;
+  const costs = [options.sequenceLength ?? rows.sequenceLength, longest].map((tokens) => tellCost(tokens, levels));
+  console.log(`attention: ${costs.join('; ')}`);
   console.log(`sample: ${await sample(model, 'The model')}`);
 
   const routing = await routeRows(model, heldOut);
@@ -26,6 +32,12 @@ export async function run(options) {
   console.log(`routing report: ${report}`);
   model.dispose();
   return { loss, plans, same, report };
+}
+
+/** The query-key pairs of one head over so many tokens. */
+function tellCost(tokens, { window, strides }) {
+  const { levels, share } = attention.attentionCost(tokens, { window, strides });
+  return `${tokens} tokens look at ${levels.join(' + ')} pairs, ${(100 * share).toFixed(0)} % of plain attention`;
 }
 
 /** For each layer a uniform plan and one by load, and the traffic of the second on the longest row. */

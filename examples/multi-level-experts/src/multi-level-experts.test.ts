@@ -11,7 +11,10 @@ it('trains, plans the placement of its experts, saves and reports', async () => 
   const options = await fewSteps({});
   const result = await run(options);
   const lines = log.mock.calls.map(([line]) => String(line));
-  expect(lines.filter((line) => line.includes("preset 'multi-level'"))).toHaveLength(1);
+  expect(lines.filter((line) => line.includes("preset 'multi-level'"))).toEqual([]); // nothing lacks
+  expect(lines).toContain(
+    'attention: 16 tokens look at 136 + 36 + 10 pairs, 134 % of plain attention; 512 tokens look at 15888 + 32896 + 8256 pairs, 43 % of plain attention',
+  );
   expect(result.loss.last).toBeLessThan(result.loss.first);
   expect(result.same).toBe(true);
   expect(result.plans).toHaveLength(4);

@@ -13,7 +13,8 @@ const lineLogger = { info: (line) => console.log(line), warn: (line) => console.
  *
  * @param {string} preset
  * @param {{ data?: string, steps: number, output: string, backend: string, overrides?: object, batchSize?: number, sequenceLength?: number }} options
- * @returns the loaded model, the rows that were held out, and the mean loss of the first and the last tenth of the steps.
+ * @returns the loaded model, the rows that were held out, the mean loss of the first and the last tenth of the steps, and
+ *   what the log says of the last step.
  */
 export async function trainPreset(preset, options) {
   const { data, steps, output, backend, overrides = {}, batchSize = 8, sequenceLength = 64 } = options;
@@ -50,10 +51,11 @@ export async function trainPreset(preset, options) {
     },
   });
   const summary = await runTrain(config, { logger: lineLogger });
-  const loss = await readLoss(join(output, 'run', 'train.jsonl'));
+  const log = await readLog(join(output, 'run', 'train.jsonl'));
+  const loss = meanLosses(log.map((step) => step.loss));
   console.log(`loss: ${loss.first.toFixed(3)} at first, ${loss.last.toFixed(3)} at last`);
   const model = await loadModel(summary.model, { backend });
-  return { model, folder: summary.model, heldOut, loss };
+  return { model, folder: summary.model, heldOut, loss, lastStep: log.at(-1) };
 }
 
 function writeRows(path, rows) {
@@ -70,11 +72,12 @@ async function trainTokenizer(folder, rows, contextLength) {
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(chatTokenizerConfig(contextLength)));
 }
 
-async function readLoss(log) {
-  const losses = (await readFile(log, 'utf8'))
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line).loss);
+async function readLog(path) {
+  const lines = (await readFile(path, 'utf8')).trim().split('\n');
+  return lines.map((line) => JSON.parse(line));
+}
+
+function meanLosses(losses) {
   const few = Math.ceil(losses.length / 10);
   const mean = (some) => some.reduce((sum, loss) => sum + loss, 0) / some.length;
   return { first: mean(losses.slice(0, few)), last: mean(losses.slice(-few)) };

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { flashAttention, type KeyRanges, type RopeTables, rotate } from '@therapeutic-moe/kernels';
-import { type ApplyContext, dims, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
+import { flashAttention, type KeyRanges, type RopeTables } from '@therapeutic-moe/kernels';
+import { type ApplyContext, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import { alibiSlopes } from './alibi-slopes.js';
 import type { CachedKeys, KvCache } from './kv-cache.js';
+import type { LevelCache } from './level-cache.js';
+import { projectHeads } from './project-heads.js';
 
 /** Head counts and sizes. `headDim` is explicit: it need not be `hidden / heads`. */
 export interface AttentionConfig {
@@ -25,14 +27,26 @@ export interface AttentionProjections {
   o_proj: LinearLayer;
 }
 
+/** Which part of a cache a pass goes on from. */
+export interface CachePass {
+  readonly store: KvCache;
+  readonly layer: number;
+  /** `[batch]`: how many tokens of each row are real, the first ones; the others are padding and give 0. Absent: all. */
+  readonly newTokens?: readonly number[];
+  /** Where the coarse levels of `MultiLevelAttention` keep their blocks; other layers need none. */
+  readonly levels?: LevelCache;
+}
+
 /** What one pass needs besides the hidden states. */
 export interface AttentionPass {
   /** Tables of exactly the positions of this pass. Absent: no rotation, positions come from elsewhere. */
   readonly rope?: RopeTables;
   /** What tokens see besides causality: padding, packed documents. Without a cache only, which says it itself. */
   readonly ranges?: KeyRanges;
-  /** Decoding: where earlier keys and values are, and which layer this is. */
-  readonly cache?: { readonly store: KvCache; readonly layer: number };
+  /** `[batch * seq, domains]`, how much of each domain a token takes, rows sum to 1. For `DomainAttention` only. */
+  readonly domains?: tf.Tensor2D;
+  /** Decoding: where earlier keys and values are. */
+  readonly cache?: CachePass;
   readonly context?: ApplyContext;
 }
 
@@ -77,25 +91,20 @@ export class Attention implements AttentionLayer {
   }
 
   /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
-  apply(x: tf.Tensor3D, { rope, ranges, cache, context }: AttentionPass): tf.Tensor3D {
-    const { batch, seq } = dims('attention.apply: x', x, ['batch', 'seq', 'hidden'], {
-      hidden: this.config.hiddenSize,
-    });
-    const { numAttentionHeads, numKeyValueHeads, headDim, slidingWindow: window } = this.config;
+  apply(x: tf.Tensor3D, pass: AttentionPass): tf.Tensor3D {
+    const { ranges, cache, context } = pass;
+    const { headDim, slidingWindow: window } = this.config;
     const slopes = this.#slopes;
     return tf.tidy(() => {
-      const project = (name: keyof AttentionProjections, heads: number) =>
-        tf.reshape(this.projections[name].apply(x, context), [batch, seq, heads, headDim]) as tf.Tensor4D;
-      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope) : heads);
-      const q = turned(project('q_proj', numAttentionHeads));
-      const k = turned(project('k_proj', numKeyValueHeads));
-      const v = project('v_proj', numKeyValueHeads);
-      const seen: CachedKeys = cache ? cache.store.append(cache.layer, k, v) : { k, v, ...(ranges && { ranges }) };
+      const { q, k, v } = projectHeads(x, this.projections, this.config, pass);
+      const seen: CachedKeys = cache
+        ? cache.store.append(cache.layer, k, v, cache.newTokens)
+        : { k, v, ...(ranges && { ranges }) };
       const visible = { causal: !cache || !seen.ranges, ...(seen.ranges && { ranges: seen.ranges }) };
       const biased = { ...(window !== undefined && { window }), ...(slopes && { slopes }) };
       const options = { ...visible, scale: headDim ** -0.5, ...biased };
       const mixed = flashAttention(q, seen.k, seen.v, options);
-      return this.projections.o_proj.apply(tf.reshape(mixed, [batch, seq, -1]), context) as tf.Tensor3D;
+      return this.projections.o_proj.apply(tf.reshape(mixed, [...mixed.shape.slice(0, 2), -1]), context) as tf.Tensor3D;
     });
   }
 

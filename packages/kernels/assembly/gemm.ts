@@ -20,7 +20,7 @@ export function gemmScratchBytes(): i32 {
 /** Transposes four rows of four floats into `out`, `outStride` bytes apart. */
 // @ts-ignore: decorator
 @inline
-function transpose4(a: v128, b: v128, c: v128, d: v128, out: usize, outStride: usize): void {
+export function transpose4(a: v128, b: v128, c: v128, d: v128, out: usize, outStride: usize): void {
   const t0 = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
   const t1 = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
   const t2 = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
@@ -87,8 +87,30 @@ function storeRow(row: usize, left: v128, right: v128, accumulate: bool): void {
   v128.store(row, accumulate ? f32x4.add(v128.load(row, 16), right) : right, 16);
 }
 
-/** One 4 x 8 tile of C. Unrolled by hand: AssemblyScript keeps v128 in registers only as named locals. */
-function micro(depth: i32, a: usize, b: usize, c: usize, cStride: usize, accumulate: bool): void {
+/**
+ * Packs `lanes` x `depth` into panels of four lanes, one behind the other, each `[depth, 4]`. Strides in bytes, of which
+ * one is 4; lanes that the last panel has too many are zero.
+ */
+export function packFours(source: usize, laneStride: usize, depthStride: usize, lanes: i32, depth: i32, out: usize): void {
+  for (let i = 0; i < lanes; i += 4) {
+    packPanel(source + <usize>i * laneStride, laneStride, depthStride, min(4, lanes - i), depth, 4, out);
+    out += (<usize>depth) << 4;
+  }
+}
+
+/** `packFours` in panels of eight lanes. */
+export function packEights(source: usize, laneStride: usize, depthStride: usize, lanes: i32, depth: i32, out: usize): void {
+  for (let i = 0; i < lanes; i += 8) {
+    packPanel(source + <usize>i * laneStride, laneStride, depthStride, min(8, lanes - i), depth, 8, out);
+    out += (<usize>depth) << 5;
+  }
+}
+
+/**
+ * One 4 x 8 tile of C (+)= A B, `a` packed `[depth, 4]` and `b` `[depth, 8]`. Unrolled by hand: AssemblyScript keeps
+ * v128 in registers only as named locals.
+ */
+export function micro(depth: i32, a: usize, b: usize, c: usize, cStride: usize, accumulate: bool): void {
   let c00 = f32x4.splat(0);
   let c01 = f32x4.splat(0);
   let c10 = f32x4.splat(0);
@@ -121,7 +143,8 @@ function micro(depth: i32, a: usize, b: usize, c: usize, cStride: usize, accumul
   storeRow(c + 3 * cStride, c30, c31, accumulate);
 }
 
-function copyTile(tile: usize, c: usize, cStride: usize, rows: i32, columns: i32, accumulate: bool): void {
+/** Moves the `rows` x `columns` corner of a 4 x 8 tile to where C has no more room. */
+export function copyTile(tile: usize, c: usize, cStride: usize, rows: i32, columns: i32, accumulate: bool): void {
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
       const target = c + <usize>i * cStride + ((<usize>j) << 2);

@@ -6,6 +6,8 @@ export { gatherRows, takeRows, scatterAddRows, combineRows, combineRowsGradient,
 export { rmsNorm, rmsNormGradient } from './rms-norm';
 export { swiGlu, swiGluGradient } from './swi-glu';
 export { rotate } from './rotate';
-export { attention, attentionGradient, attentionScratchBytes } from './attention';
+export { attention, attentionScratchBytes } from './attention';
+export { attentionGradient, attentionGradientScratchBytes } from './attention-gradient';
 export { crossEntropy } from './cross-entropy';
+export { packInt8, unpackInt8 } from './int8';
 export { adamW, sumDoubles, sumOfSquares } from './adam-w';

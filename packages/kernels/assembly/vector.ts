@@ -54,6 +54,26 @@ export function exp4(x: v128): v128 {
   return f32x4.mul(p, i32x4.add(i32x4.shl(shifted, 23), i32x4.splat(127 << 23)));
 }
 
+/**
+ * 2^x of four floats up to 0 (or a rounding above), relative error about 1e-7; below -120 it is 0, NaN stays NaN. With
+ * no logarithm of 2 to take apart and no upper end it takes two thirds of `exp4`.
+ */
+// @ts-ignore: decorator
+@inline
+export function exp2Share(x: v128): v128 {
+  const shifter = f32x4.splat(12582912.0);
+  const shifted = f32x4.add(x, shifter);
+  const r = f32x4.sub(x, f32x4.sub(shifted, shifter));
+  let p = f32x4.splat(1.5353362e-4);
+  p = madd(p, r, f32x4.splat(1.3398875e-3));
+  p = madd(p, r, f32x4.splat(9.6184369e-3));
+  p = madd(p, r, f32x4.splat(5.5503324e-2));
+  p = madd(p, r, f32x4.splat(0.24022648));
+  p = madd(p, r, f32x4.splat(0.69314718));
+  p = madd(p, r, f32x4.splat(1.0));
+  return v128.andnot(i32x4.add(p, i32x4.shl(shifted, 23)), f32x4.lt(x, f32x4.splat(-120.0)));
+}
+
 /** exp of one float by the same polynomial, so that a row's tail equals its body. */
 // @ts-ignore: decorator
 @inline

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
+import { isOnlyOwner } from './is-only-owner.js';
 
 /** One step's settings of `adamWUpdate`. */
 export interface AdamWOptions {
@@ -59,12 +60,6 @@ export function adamWUpdate(
       gradientScale,
     },
   );
-}
-
-/** In-place writing would change every tensor that shares the memory, so it is only done where nobody else does. */
-function isOnlyOwner(variable: tf.Variable): boolean {
-  const backend = tf.backend() as tf.KernelBackend & { refCount?(dataId: object): number };
-  return backend.refCount?.(variable.dataId) === 1;
 }
 
 /** The plain form of `adamWUpdate`. Same arguments and result. */

@@ -26,6 +26,7 @@ interface Sizes {
   readonly rows: number;
   readonly position: number;
   readonly layout?: RotaryLayout;
+  readonly window?: number;
 }
 
 const grouped: Sizes = {
@@ -39,6 +40,8 @@ const cases: readonly [name: string, sizes: Sizes][] = [
   ["one expert of two, in the cache's last row", { ...grouped, experts: 2, k: 1, normalise: false, position: 10 }],
   ['one key-value head, the first token', { ...grouped, kvHeads: 1, position: 0 }],
   ['neighbouring pairs', { ...grouped, layout: 'interleaved' }],
+  ['a window', { ...grouped, window: 3 }],
+  ['a window longer than what there is', { ...grouped, window: 13 }],
   ['no experts', { ...grouped, experts: 0 }],
   ['sizes that fill whole vectors', { ...grouped, hidden: 32, headDim: 16, intermediate: 24, rows: 40, position: 37 }],
 ];
@@ -47,19 +50,9 @@ let seed = 1;
 const random = <R extends tf.Rank>(...shape: number[]) =>
   tf.randomNormal(shape as [number], 0, (shape.at(-2) ?? 1) ** -0.5, 'float32', seed++) as tf.Tensor as tf.Tensor<R>;
 
-function inputsOf({
-  hidden,
-  heads,
-  kvHeads,
-  headDim,
-  intermediate,
-  experts,
-  k,
-  normalise,
-  rows,
-  position,
-  layout,
-}: Sizes) {
+function inputsOf(sizes: Sizes) {
+  const { hidden, heads, kvHeads, headDim, intermediate, experts, k, normalise, rows, position } = sizes;
+  const { window, layout } = sizes;
   const stack = experts ? [experts] : [];
   const weights: DecodeLayerWeights = {
     inputNorm: random(hidden),
@@ -77,7 +70,7 @@ function inputsOf({
   const angles = Float32Array.from({ length: headDim / 2 }, (_, i) => position * 0.3 ** i);
   const [cos, sin] = [tf.tensor2d([[...angles.map(Math.cos)]]), tf.tensor2d([[...angles.map(Math.sin)]])];
   const rotation: RopeTables = { cos, sin, layout };
-  const options = { epsilon: 1e-5, numExpertsPerTok: k, normTopkProb: normalise };
+  const options = { epsilon: 1e-5, numExpertsPerTok: k, normTopkProb: normalise, ...(window && { window }) };
   return [random<tf.Rank.R2>(1, hidden), weights, cache, rotation, options] as const;
 }
 
@@ -153,6 +146,11 @@ describeOnBackends('decodeLayer', (backend) => {
     for (const numExpertsPerTok of [0, 6, 1.5]) {
       expect(() => decodeLayer(hidden, weights, cache, rotation, { ...options, numExpertsPerTok })).toThrow(
         `decodeLayer: numExpertsPerTok must be a whole number from 1 to 5, got ${numExpertsPerTok}.`,
+      );
+    }
+    for (const window of [0, 2.5, Number.NaN]) {
+      expect(() => decodeLayer(hidden, weights, cache, rotation, { ...options, window })).toThrow(
+        `decodeLayer: window must be a whole number of 1 or more, got ${window}; leave it out for none.`,
       );
     }
     wrong.dispose();

@@ -44,6 +44,8 @@ export interface DecodeLayerOptions {
   readonly numExpertsPerTok: number;
   /** The weights of the chosen experts add up to 1. */
   readonly normTopkProb: boolean;
+  /** Most tokens that the token sees, itself included. Absent: all in the cache. */
+  readonly window?: number;
 }
 
 /** One token after one layer; the caller disposes all of it. */
@@ -91,12 +93,18 @@ export function decodeLayer(
     throw new Error(`decodeLayer: the backend '${tf.getBackend()}' has no such kernel; ask hasDecodeLayer first.`);
   }
   checkShapes(hidden, weights, cache, rotation);
+  checkWindow(options.window);
   if (weights.gate) checkChoice(options.numExpertsPerTok, weights.gate.shape[1]!);
   const { k: keys, v: values, position } = cache;
   const [next, logits, probabilities, indices, shares] = runFusedKernel<tf.Tensor2D[]>(
     'DecodeLayer',
     { hidden, ...weights, keys, values, cos: rotation.cos, sin: rotation.sin },
-    { ...options, position, interleaved: rotation.layout === 'interleaved' },
+    {
+      ...options,
+      position,
+      first: firstSeen(position, options.window),
+      interleaved: rotation.layout === 'interleaved',
+    },
   );
   if (!logits) return { hidden: next! };
   return { hidden: next!, routing: { logits, probabilities: probabilities!, indices: indices!, weights: shares! } };
@@ -111,7 +119,7 @@ export function decodeLayerReference(
   weights: DecodeLayerWeights,
   { k, v, position }: DecodeCache,
   rotation: RopeTables,
-  { epsilon, numExpertsPerTok, normTopkProb }: DecodeLayerOptions,
+  { epsilon, numExpertsPerTok, normTopkProb, window }: DecodeLayerOptions,
 ): DecodedLayer & { readonly k: tf.Tensor4D; readonly v: tf.Tensor4D } {
   const headDim = k.shape[3];
   const result = tf.tidy(() => {
@@ -123,7 +131,7 @@ export function decodeLayerReference(
     const seen = (held: tf.Tensor4D, fresh: tf.Tensor4D) =>
       tf.concat4d([tf.slice4d(held, [0, 0, 0, 0], [1, position, -1, -1]), fresh], 1);
     const query = rotateReference(heads(weights.q), rotation);
-    const options = { causal: true, scale: headDim ** -0.5 };
+    const options = { causal: true, scale: headDim ** -0.5, ...(window !== undefined && { window }) };
     const attended = tf.reshape(flashAttentionReference(query, seen(k, key), seen(v, value), options), [1, -1]);
     const mixed = tf.add(hidden, tf.matMul(attended as tf.Tensor2D, weights.o as tf.Tensor2D)) as tf.Tensor2D;
     const y = rmsNormReference(mixed, weights.postAttentionNorm as tf.Tensor1D, epsilon) as tf.Tensor2D;
@@ -193,6 +201,16 @@ function checkShapes(
     throw new Error(`decodeLayer: q has ${queries} columns, not a multiple of the cache's [${kvHeads}, ${headDim}].`);
   if (!(Number.isInteger(cache.position) && cache.position >= 0 && cache.position < rows))
     throw new Error(`decodeLayer: position ${cache.position} is outside the cache's ${rows} rows; give it room first.`);
+}
+
+/** The first row of the cache that a token in row `position` sees. */
+function firstSeen(position: number, window = Number.POSITIVE_INFINITY): number {
+  return Math.max(0, position + 1 - window);
+}
+
+function checkWindow(window: number | undefined): void {
+  if (window === undefined || (Number.isInteger(window) && window >= 1)) return;
+  throw new Error(`decodeLayer: window must be a whole number of 1 or more, got ${window}; leave it out for none.`);
 }
 
 function checkChoice(k: number, experts: number): void {

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
+import { chunkedAttention } from './chunked-attention.js';
 import {
   type AttentionOptions,
   documentRanges,
@@ -8,6 +9,7 @@ import {
   flashAttentionReference,
   paddingRanges,
 } from './index.js';
+import { visibleKeys } from './key-ranges.js';
 
 /** float32 sums of a few hundred products in another order. */
 const SUM = 2e-5;
@@ -26,6 +28,11 @@ interface Case {
 const causal = { causal: true } as const;
 const padded = paddingRanges([0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], 2, 7);
 const packed = documentRanges([0, 5, 6, 17]);
+/** Each query sees five keys, and later queries see earlier ones; the first and last keys are seen by none. */
+const backwards = {
+  first: Int32Array.from({ length: 149 }, (_, i) => 151 - i),
+  end: Int32Array.from({ length: 149 }, (_, i) => 156 - i),
+};
 
 const cases: Case[] = [
   { name: 'grouped heads, causal', batch: 2, seq: 7, heads: 6, kvHeads: 2, headDim: 5, options: causal },
@@ -109,6 +116,15 @@ const cases: Case[] = [
     options: { causal: true, ranges: packed, window: 3 },
   },
   {
+    name: 'queries in another order than keys',
+    seq: 149,
+    keys: 157,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 4,
+    options: { causal: false, ranges: backwards },
+  },
+  {
     name: 'slopes (ALiBi)',
     batch: 2,
     seq: 11,
@@ -133,6 +149,24 @@ const cases: Case[] = [
     headDim: 4,
     options: { causal: true, ranges: packed, window: 4, slopes: [0.5, 1] },
   },
+  { name: 'a block of queries and one more', seq: 257, heads: 2, kvHeads: 1, headDim: 5, options: causal },
+  {
+    name: 'packed documents over many tiles, not causal',
+    seq: 293,
+    heads: 2,
+    kvHeads: 2,
+    headDim: 3,
+    options: { causal: false, ranges: documentRanges([0, 131, 137, 293]) },
+  },
+  {
+    name: 'one query over a long cache, with slopes and a window',
+    seq: 1,
+    keys: 1031,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 10,
+    options: { causal: true, window: 701, slopes: [0.5, 0.001] },
+  },
   { name: 'a head of 32', seq: 19, heads: 2, kvHeads: 1, headDim: 32, options: causal },
   { name: 'a head of 64', seq: 19, heads: 2, kvHeads: 1, headDim: 64, options: causal },
   { name: 'a head of 80', seq: 19, heads: 2, kvHeads: 1, headDim: 80, options: causal },
@@ -151,6 +185,18 @@ function tensorsOf({ batch = 1, seq, keys = seq, heads, kvHeads, headDim }: Case
     random(batch, keys, kvHeads, headDim),
   ] as const;
 }
+
+/** The form of backends without a kernel, on every backend. */
+const inChunks: typeof flashAttention = (q, k, v, options) => {
+  const [batch, seq] = q.shape;
+  const visible = visibleKeys(options, { batch, seq, keys: k.shape[1] });
+  return chunkedAttention(q, k, v, { ...options, visible });
+};
+
+const forms = [
+  ['flashAttention', flashAttention],
+  ['its chunked form', inChunks],
+] as const;
 
 /** Softmax attention in float64 loops, its visibility asked pair by pair. */
 async function byHand([q, k, v]: readonly tf.Tensor4D[], { options }: Case, scale: number): Promise<Float32Array> {
@@ -194,9 +240,13 @@ describeOnBackends('flashAttention', () => {
 
     it(`${one.name}: is what loops over all pairs give`, async () => {
       const inputs = tensorsOf(one);
-      const output = flashAttention(...inputs, options);
-      await expectClose(output, await byHand(inputs, one, options.scale), SUM);
-      tf.dispose([...inputs, output]);
+      const expected = await byHand(inputs, one, options.scale);
+      for (const [, attend] of forms) {
+        const output = attend(...inputs, options);
+        await expectClose(output, expected, SUM);
+        output.dispose();
+      }
+      tf.dispose([...inputs]);
     });
 
     it(`${one.name}: equals its plain form in value and gradients`, async () => {
@@ -206,40 +256,52 @@ describeOnBackends('flashAttention', () => {
         tf.valueAndGrads((q, k, v) =>
           tf.sum(tf.mul(attend(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options), dy)),
         )([...inputs]);
-      const [fast, plain] = [run(flashAttention), run(flashAttentionReference)];
-      for (const [i, gradient] of fast.grads.entries()) await expectClose(gradient, await plain.grads[i]!.data(), SUM);
-      tf.dispose([...inputs, dy, fast, plain]);
+      const plain = run(flashAttentionReference);
+      for (const [, attend] of forms) {
+        const fast = run(attend);
+        for (const [i, gradient] of fast.grads.entries())
+          await expectClose(gradient, await plain.grads[i]!.data(), SUM);
+        tf.dispose([fast]);
+      }
+      tf.dispose([...inputs, dy, plain]);
     });
   }
 
-  it('gives 0 and passes no gradient where a query sees nothing', async () => {
+  it.each(forms)('%s gives 0 and passes no gradient where a query sees nothing', async (_, attend) => {
     const inputs = tensorsOf({ name: '', seq: 3, heads: 2, kvHeads: 1, headDim: 4, options: causal });
     const ranges = { first: new Int32Array([0, 1, 0]), end: new Int32Array([0, 1, 2]) };
     const options = { causal: true, scale: 0.5, ranges };
-    const output = flashAttention(...inputs, options);
+    const output = attend(...inputs, options);
     expect((await output.data()).slice(0, 16)).toEqual(new Float32Array(16));
-    const dq = tf.grad((q) => tf.sum(flashAttention(q as tf.Tensor4D, inputs[1], inputs[2], options)))(inputs[0]);
+    const dq = tf.grad((q) => tf.sum(attend(q as tf.Tensor4D, inputs[1], inputs[2], options)))(inputs[0]);
     await expectClose((await dq.data()).slice(0, 16), new Float32Array(16), 0);
     tf.dispose([...inputs, output, dq]);
   });
 
-  it('agrees with central differences', async () => {
+  it.each(forms)('%s gives 0 and passes no gradient where no query sees anything', async (_, attend) => {
+    const inputs = tensorsOf({ name: '', seq: 3, keys: 5, heads: 2, kvHeads: 1, headDim: 4, options: causal });
+    const options = { causal: true, scale: 0.5, ranges: { first: new Int32Array(3), end: new Int32Array(3) } };
+    const { value, grads } = tf.valueAndGrads((q, k, v) =>
+      tf.sum(attend(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options)),
+    )([...inputs]);
+    for (const one of [value, ...grads]) await expectClose(one, new Float32Array(one.size), 0);
+    tf.dispose([...inputs, value, grads]);
+  });
+
+  it.each(forms)('%s agrees with central differences', async (_, attend) => {
     const inputs = [random(1, 3, 2, 2), random(1, 3, 1, 2), random(1, 3, 1, 2)];
     const options = { causal: true, scale: 0.7, window: 2, slopes: [0.5, 0.25] };
-    await expectGradient(
-      (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options),
-      inputs,
-    );
+    await expectGradient((q, k, v) => attend(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options), inputs);
     tf.dispose(inputs);
   });
 
-  it('leaves nothing behind, outside of a tidy too', async () => {
-    const inputs = tensorsOf({ name: '', seq: 5, heads: 2, kvHeads: 1, headDim: 4, options: causal });
+  it.each(forms)('%s leaves nothing behind, outside of a tidy too', async (_, attend) => {
+    const inputs = tensorsOf({ name: '', seq: 139, heads: 2, kvHeads: 1, headDim: 4, options: causal });
     await expectNoLeak(() => {
-      flashAttention(...inputs, { causal: true, scale: 0.5, window: 2 }).dispose();
+      attend(...inputs, { causal: true, scale: 0.5, window: 2 }).dispose();
       tf.dispose(
         tf.grads((q, k, v) =>
-          flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, { causal: true, scale: 0.5 }),
+          attend(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, { causal: true, scale: 0.5, window: 2 }),
         )([...inputs]),
       );
     });

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { chunkedAttention } from './chunked-attention.js';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { type KeyRanges, type Visibility, visibleKeys } from './key-ranges.js';
 import { withGradient } from './with-gradient.js';
@@ -14,8 +15,10 @@ export interface AttentionOptions extends Visibility {
   readonly slopes?: readonly number[];
 }
 
-/** Backends whose kernels know key ranges and slopes. The others run the plain form where these are used. */
-const knowsRanges = new Set<string>();
+/** Whether attention on the active backend reads keys where they lie; elsewhere it copies all of them, seen or not. */
+export function readsKeysInPlace(): boolean {
+  return hasFusedKernel('FlashAttention') && tf.getBackend() !== 'tensorflow';
+}
 
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no
@@ -31,17 +34,17 @@ const knowsRanges = new Set<string>();
 export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): tf.Tensor4D {
   const visible = checkAttention(q, k, v, options);
   const { scale, slopes = [], causal } = options;
-  const plain = !options.window && !options.ranges && slopes.length === 0;
-  if (!hasFusedKernel('FlashAttention') || !(plain || knowsRanges.has(tf.getBackend())))
-    return attendPlainly(q, k, v, visible, options);
+  if (!hasFusedKernel('FlashAttention')) return chunkedAttention(q, k, v, { scale, slopes, visible });
   const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
-    () => runFusedKernel('FlashAttention', { q, k, v }, attrs),
-    (value) => [q, k, v, value],
+    // A kernel may give the log-sum-exp of every query's scores too, `[batch, heads, seq]`, to compute them again from.
+    () => runFusedKernel<tf.Tensor | [tf.Tensor, tf.Tensor]>('FlashAttention', { q, k, v }, attrs),
+    (value, ...rest) => [q, k, v, value, ...rest],
     (dy, kept) => {
-      const [q, k, v, value] = kept as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-      return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', { dy, q, k, v, value }, attrs);
+      const [q, k, v, value, lse] = kept as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor?];
+      const inputs = { dy, q, k, v, value, ...(lse && { lse }) };
+      return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', inputs, attrs);
     },
   );
 }
@@ -56,16 +59,8 @@ export function flashAttentionReference(
   v: tf.Tensor4D,
   options: AttentionOptions,
 ): tf.Tensor4D {
-  return attendPlainly(q, k, v, checkAttention(q, k, v, options), options);
-}
-
-function attendPlainly(
-  q: tf.Tensor4D,
-  k: tf.Tensor4D,
-  v: tf.Tensor4D,
-  visible: KeyRanges,
-  { scale, slopes }: AttentionOptions,
-): tf.Tensor4D {
+  const visible = checkAttention(q, k, v, options);
+  const { scale, slopes } = options;
   return tf.tidy(() => {
     const [batch, seq, heads, headDim] = q.shape;
     const [, keys, kvHeads] = k.shape;

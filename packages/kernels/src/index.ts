@@ -10,11 +10,12 @@ export {
   decodeLayerReference,
   hasDecodeLayer,
 } from './decode-layer.js';
-export { type AttentionOptions, flashAttention, flashAttentionReference } from './flash-attention.js';
+export { type AttentionOptions, flashAttention, flashAttentionReference, readsKeysInPlace } from './flash-attention.js';
 export { float32Products } from './float32-products.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
+export { type PackedInt8, packInt8, packInt8Reference, unpackInt8, unpackInt8Reference } from './int8.js';
 export { documentRanges, type KeyRanges, paddingRanges, type Visibility } from './key-ranges.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
@@ -22,3 +23,4 @@ export { type RopeTables, type RotaryLayout, rotate, rotateReference } from './r
 export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
 export { shareMemory } from './wasm/share-memory.js';
+export { writeRows, writeRowsReference } from './write-rows.js';

@@ -2,9 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMulGradient, groupedMatMulOnDeviceGradient } from './grouped-mat-mul.js';
 import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernels.js';
 import type { Precision } from './tensorflow/operands.js';
+import { installAttention } from './wasm/attention.js';
 import { installDecodeLayer } from './wasm/decode-layer.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installIdentity } from './wasm/identity.js';
+import { installInt8 } from './wasm/int8.js';
 import { installLayers } from './wasm/layers.js';
 import { installProducts } from './wasm/products.js';
 import { installRows } from './wasm/rows.js';
@@ -84,6 +86,8 @@ async function install(backendName: string): Promise<Installation> {
   installLayers(heap);
   installIdentity();
   installSlice(heap);
+  installAttention(heap);
+  installInt8(heap);
   installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }

@@ -1,6 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
-import { expertLoad, maskedMean, type RouterLossWeights, type Routing, routerLosses } from '@therapeutic-moe/router';
+import {
+  expertLoad,
+  klToUniform,
+  maskedMean,
+  type RouterLossWeights,
+  type Routing,
+  routerLosses,
+} from '@therapeutic-moe/router';
 
 /** Weights of the auxiliary losses; each is a mean over layers. A loss whose weight is absent is not computed. */
 export interface AuxiliaryWeights {
@@ -16,6 +23,11 @@ export interface AuxiliaryWeights {
   readonly mseBalance?: number;
   /** Of DeepSeek-V3's balance loss within each sequence. */
   readonly sequenceBalance?: number;
+  /**
+   * Of the divergence from uniform of the mean weights of attention's domains, which are no experts: without it one
+   * domain may take all. Absent: not computed.
+   */
+  readonly domainBalance?: number;
   /** How far a balance bias moves after each step; absent: 0.001. Only for mixtures with `balanceBias`. */
   readonly biasUpdateRate?: number;
 }
@@ -46,13 +58,17 @@ export interface Auxiliary {
   readonly metrics: Record<string, tf.Tensor>;
 }
 
-/** Auxiliary losses of all layers' routers. Caller disposes; the mean over layers times their number is the sum. */
+/**
+ * Auxiliary losses of all layers' routers of experts; nothing for a dense model. Caller disposes; the mean over layers
+ * times their number is the sum.
+ */
 export function auxiliaryLosses(
   routings: readonly Routing[],
   overflows: readonly tf.Tensor1D[],
   batch: RoutedBatch,
   weights: AuxiliaryWeights,
-): Auxiliary {
+): Auxiliary | undefined {
+  if (routings.length === 0) return undefined;
   const mask = tf.tensor1d(Float32Array.from(batch.mask));
   const known = batch.domains.map((domain, i) => (batch.mask[i] ? domain : -1));
   const domains = tf.tensor1d(known, 'int32');
@@ -92,7 +108,6 @@ function usageMetrics(
     expertLoad: meanOf(load),
     expertLoadByLayer: stackLayers(load),
     routingEntropy: meanOf(routings.map((routing) => meanTokenEntropy(routing, mask))),
-    gateMeanByLayer: stackLayers(routings.map((routing) => gateMean(routing, mask))),
     ...(overflows.length > 0 && {
       dropRate: meanOf(overflows.map((overflow) => tf.div(tf.sum(overflow), choices))),
     }),
@@ -106,6 +121,39 @@ function meanOf(layers: readonly tf.Tensor[]): tf.Tensor {
 /** The layers' values one after the other. */
 function stackLayers(layers: readonly tf.Tensor[]): tf.Tensor {
   return tf.concat(layers.map((layer) => tf.reshape(layer, [-1])));
+}
+
+/**
+ * What is watched of all routers: `gateMeanByLayer`, no number where a gate gives none, of the layers' experts and then of
+ * their domains; and where there are domains `domainMixByLayer`, their mean weights.
+ *
+ * @param real `[tokens]`, 1 where the token is real.
+ */
+export function gateMetrics(
+  routings: readonly Routing[],
+  domainRoutings: readonly Routing[],
+  real: Uint8Array,
+): Record<string, tf.Tensor> {
+  const all = [...routings, ...domainRoutings];
+  if (all.length === 0) return {};
+  const mask = tf.tensor1d(Float32Array.from(real));
+  const mixes = domainRoutings.map(({ probabilities }) => maskedMean(probabilities, mask));
+  return {
+    gateMeanByLayer: stackLayers(all.map((routing) => gateMean(routing, mask))),
+    ...(mixes.length > 0 && { domainMixByLayer: stackLayers(mixes) }),
+  };
+}
+
+/** The balance of attention's domains, a mean over layers; nothing where there are none, or without a weight. */
+export function domainLosses(
+  domainRoutings: readonly Routing[],
+  real: Uint8Array,
+  { domainBalance }: AuxiliaryWeights,
+): Auxiliary | undefined {
+  if (domainRoutings.length === 0 || domainBalance === undefined) return undefined;
+  const mask = tf.tensor1d(Float32Array.from(real));
+  const mean = meanOf(domainRoutings.map((routing) => klToUniform(routing, mask)));
+  return { weighted: tf.mul(mean, domainBalance), metrics: { domainBalance: mean } };
 }
 
 /** Mean over real tokens of the entropy of their routing probabilities, in nats. */

@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
+  type AttentionPass,
   type AttentionProjections,
   type KvCache,
+  type PositionalEncoding,
   type RopeConfig,
   ropeStays,
   ropeTables,
@@ -19,10 +21,12 @@ import {
   seedFor,
 } from '@therapeutic-moe/nn';
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
+import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
-import { DecoderSession } from './decoder-session.js';
+import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
+import { hasWaves, isAbsolute } from './positions-config.js';
 import { maxPositions, rotarySettings } from './rotary-positions.js';
 import { layerCache } from './sequence-cache.js';
 
@@ -32,7 +36,7 @@ export interface ForwardOptions {
   readonly cache?: KvCache;
   /** Logits of the last position only. */
   readonly lastOnly?: boolean;
-  /** Decoding: what routers and experts that look along the sequence keep of earlier tokens. */
+  /** Decoding: what levels of attention, routers and experts that look along the sequence keep of earlier tokens. */
   readonly sequenceCache?: SequenceCache;
   /** `[batch * seq]`, 0 where the token is padding: it visits no expert. Absent: all are real. */
   readonly mask?: ArrayLike<number>;
@@ -52,11 +56,14 @@ export interface ForwardResult {
   readonly routings: readonly Routing[];
   /** `[experts]` for each layer: how many choices found no place. Empty where places are not limited. */
   readonly overflows: readonly tf.Tensor1D[];
+  /** One per layer, how its attention mixes the domains of each token (`probabilities`); empty where it has none. */
+  readonly domainRoutings: readonly Routing[];
 }
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
 export class CausalLm implements LinearHost {
   readonly #embedding: Embedding;
+  readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
   readonly #head: Linear | undefined;
@@ -72,6 +79,10 @@ export class CausalLm implements LinearHost {
     this.#embedding = new Embedding(vocabSize, hiddenSize, {
       deviation: initializerRange,
       seed: seedFor(seed, 'embed_tokens'),
+    });
+    this.#positions = createPositions(config, {
+      deviation: initializerRange * this.#embeddingScale,
+      seed: seedFor(seed, 'embed_positions'),
     });
     this.#layers = Array.from(
       { length: config.numHiddenLayers },
@@ -103,6 +114,13 @@ export class CausalLm implements LinearHost {
     return maxPositions(this.config);
   }
 
+  /** Most tokens that any layer's attention sees, itself included; undefined where a layer sees all before it. */
+  get attentionWindow(): number | undefined {
+    const windows = this.#layers.map(({ attention }) => attention.config.slidingWindow ?? Number.POSITIVE_INFINITY);
+    const widest = Math.max(...windows);
+    return Number.isFinite(widest) ? widest : undefined;
+  }
+
   /**
    * Logits and routing of a batch.
    *
@@ -112,33 +130,45 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { cache, ranges, lastOnly = false, context } = options;
+    const { ranges, lastOnly = false, context } = options;
+    const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
-      const rope = ropeTables(this.#rope, cache?.length ?? 0, seq);
+      const rope = this.config.positions ? undefined : ropeTables(this.#rope, start, seq);
       const passOf = this.#feedForwardPass(batch, seq, options);
-      let hidden = this.#embedding.apply(ids) as tf.Tensor3D;
+      let hidden = this.#embed(ids, start);
       const routings: Routing[] = [];
       const overflows: tf.Tensor1D[] = [];
+      const domainRoutings: Routing[] = [];
       for (const [layer, decoder] of this.#layers.entries()) {
         const step = inLayer(layer, () => {
-          const attention = {
-            rope,
-            context,
-            ...(ranges && { ranges }),
-            ...(cache && { cache: { store: cache, layer } }),
-          };
+          const cache = attentionCache(options, layer, start);
+          const attention = { context, ...(rope && { rope }), ...(ranges && { ranges }), ...(cache && { cache }) };
           return decoder.apply(hidden, { ...attention, feedForward: passOf(layer) });
         });
         hidden = step.hidden;
         if (step.routing) routings.push(step.routing);
         if (step.overflow) overflows.push(step.overflow);
+        if (step.domainRouting) domainRoutings.push(step.domainRouting);
       }
       const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
       const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
-      return { logits: tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]), routings, overflows };
+      const byRow = tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]);
+      return { logits: byRow, routings, overflows, domainRoutings };
     });
     return result as ForwardResult;
+  }
+
+  /** Next to waves of size 1 embeddings are multiplied by `sqrt(hidden)` (arXiv:1706.03762, section 3.4). */
+  get #embeddingScale(): number {
+    return hasWaves(this.config.positions) ? Math.sqrt(this.config.hiddenSize) : 1;
+  }
+
+  /** Embeddings, with positions where they are added. */
+  #embed(ids: tf.Tensor2D, start: number): tf.Tensor3D {
+    const embedded = this.#embedding.apply(ids) as tf.Tensor3D;
+    if (!this.#positions) return embedded;
+    return this.#positions.apply(tf.mul(embedded, this.#embeddingScale), start);
   }
 
   /**
@@ -152,8 +182,9 @@ export class CausalLm implements LinearHost {
   #checkPass(tokens: number, seq: number, { cache, sequenceCache, ranges, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
+      const wayOut = this.config.positions ? 'raise maxPositionEmbeddings and train' : 'stretch ropeScaling';
       throw new Error(
-        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
+        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or ${wayOut}.`,
       );
     }
     if (cache && !this.keepsAngles(cache.length, end)) {
@@ -161,15 +192,25 @@ export class CausalLm implements LinearHost {
         `model.forward: with ${this.config.ropeScaling.type} scaling the ${cache.length} tokens in the cache turn otherwise once there are ${end}; read all of them anew into an empty cache, as a session does.`,
       );
     }
-    const { mixture } = this.config;
-    const looksAlong = mixture?.router?.kind === 'supervisor' || mixture?.experts?.kind === 'transformer';
+    const { attention, positions, mixture } = this.config;
+    const looksAlong =
+      attention?.kind === 'multi-level' ||
+      mixture?.router?.kind === 'supervisor' ||
+      mixture?.experts?.kind === 'transformer';
     if (cache && looksAlong && !sequenceCache) {
       throw new Error(
-        'model.forward: the routers or experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
+        'model.forward: the levels of attention, the routers or the experts of this model look along the sequence, so a pass with cache needs sequenceCache too; createSession brings both.',
       );
     }
     if (cache && ranges)
       throw new Error('model.forward: ranges are of a pass without cache; a cache knows which tokens are there.');
+    const late =
+      ranges && isAbsolute(positions) ? ranges.first.findIndex((at, i) => at > 0 && ranges.end[i]! > at) : -1;
+    if (late >= 0) {
+      throw new Error(
+        `model.forward: ranges let token ${late} begin at ${ranges!.first[late]}, but ${positions!.kind} positions count from the start of a row, so that text would not be what it is alone; give each text a row of its own and put padding behind it.`,
+      );
+    }
     if (mask && mask.length !== tokens)
       throw new Error(`model.forward: mask must have batch * seq = ${tokens} entries, got ${mask.length}.`);
     const unclear = mask ? Array.from(mask).findIndex((one) => one !== 0 && one !== 1) : -1;
@@ -209,14 +250,15 @@ export class CausalLm implements LinearHost {
   }
 
   /** Starts decoding one sequence. The session holds its own cache and is disposed by the caller. */
-  createSession(): DecoderSession {
-    return new DecoderSession(this);
+  createSession(options: SessionOptions = {}): DecoderSession {
+    return DecoderSession.start(this, options);
   }
 
   /** All variables by path: Hugging Face's names, with the experts of a layer stacked. */
   parameters(): Map<string, tf.Variable> {
     return joinParameters({
       'model.embed_tokens': this.#embedding,
+      ...(this.#positions && { 'model.embed_positions': this.#positions }),
       ...Object.fromEntries(this.#layers.map((layer, i) => [`model.layers.${i}`, layer])),
       'model.norm': this.#norm,
       ...(this.#head ? { lm_head: this.#head } : {}),
@@ -268,10 +310,21 @@ export class CausalLm implements LinearHost {
 
   dispose(): void {
     this.#embedding.dispose();
+    this.#positions?.dispose();
     for (const layer of this.#layers) layer.dispose();
     this.#norm.dispose();
     this.#head?.dispose();
   }
+}
+
+/** Where the attention of one layer keeps what it needs of the `start` tokens before this pass. */
+function attentionCache(
+  { cache, sequenceCache }: ForwardOptions,
+  layer: number,
+  start: number,
+): AttentionPass['cache'] {
+  const levels = sequenceCache && { ...layerCache(sequenceCache, layer), start };
+  return cache && { store: cache, layer, ...(levels && { levels }) };
 }
 
 /** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { AttentionLayer, AttentionPass } from '@therapeutic-moe/attention';
 import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
 import { joinParameters, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
-import type { Routing } from '@therapeutic-moe/router';
-import { createAttention } from './create-attention.js';
+import type { Router, Routing } from '@therapeutic-moe/router';
+import { createAttention, createDomainRouter } from './create-attention.js';
 import { createMixture } from './create-mixture.js';
 import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
@@ -22,17 +22,22 @@ export type LayerOutput = {
   readonly routing?: Routing;
   /** `[experts]` how many choices found no place, where places were limited. */
   readonly overflow?: tf.Tensor1D;
+  /** How the domains of the `batch * seq` tokens were weighed, where attention has domains. */
+  readonly domainRouting?: Routing;
 };
 
-/** norm, attention, add; norm, feed-forward, add. */
+/** norm, attention, add; norm, feed-forward, add. Domains of attention are weighed by what attention is given. */
 export class DecoderLayer {
   readonly attention: AttentionLayer;
+  readonly domainRouter?: Router;
   readonly feedForward: FeedForward;
   readonly inputNorm: RmsNorm;
   readonly postAttentionNorm: RmsNorm;
 
   constructor(config: ModelConfig, deviations: Deviations, seed: number) {
     this.attention = createAttention(config, deviations, seed);
+    const domainRouter = createDomainRouter(config, deviations, seed);
+    if (domainRouter) this.domainRouter = domainRouter;
     this.feedForward = config.mixture
       ? createMixture(config, deviations, seed)
       : new DenseFeedForward(config, deviations, seed);
@@ -45,11 +50,19 @@ export class DecoderLayer {
     const decoded = this.#decode(x, pass);
     if (decoded) return decoded;
     return tf.tidy(() => {
-      const mixed = tf.add(x, this.attention.apply(this.inputNorm.apply(x) as tf.Tensor3D, pass)) as tf.Tensor3D;
+      const normed = this.inputNorm.apply(x) as tf.Tensor3D;
+      const domainRouting = this.domainRouter?.route(tf.reshape(normed, [-1, x.shape[2]]));
+      const domains = domainRouting && { domains: domainRouting.probabilities };
+      const mixed = tf.add(x, this.attention.apply(normed, { ...pass, ...domains })) as tf.Tensor3D;
       const rows = tf.reshape(this.postAttentionNorm.apply(mixed), [-1, x.shape[2]]) as tf.Tensor2D;
       const { output, routing, overflow } = this.feedForward.apply(rows, pass.feedForward);
       const hidden = tf.add(mixed, tf.reshape(output, x.shape)) as tf.Tensor3D;
-      return { hidden, ...(routing && { routing }), ...(overflow && { overflow }) };
+      return {
+        hidden,
+        ...(routing && { routing }),
+        ...(overflow && { overflow }),
+        ...(domainRouting && { domainRouting }),
+      };
     });
   }
 
@@ -61,9 +74,12 @@ export class DecoderLayer {
     if (!plain || !rope) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;
     const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);
+    if (!room) return undefined;
+    const windows = [plain.options.window, room.window].filter((window) => window !== undefined);
+    const options = { ...plain.options, ...(windows.length > 0 && { window: Math.min(...windows) }) };
     return tf.tidy(() => {
       const row = tf.reshape(x, [1, -1]) as tf.Tensor2D;
-      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, plain.options);
+      const { hidden, routing } = decodeLayer(row, plain.weights, room, rope, options);
       return {
         hidden: tf.reshape(hidden, x.shape),
         ...(routing && { routing: { ...routing, gates: [routing.logits] } }),
@@ -76,6 +92,7 @@ export class DecoderLayer {
       ...joinParameters({
         input_layernorm: this.inputNorm,
         self_attn: this.attention,
+        ...(this.domainRouter && { domain_gate: this.domainRouter }),
         post_attention_layernorm: this.postAttentionNorm,
       }),
       ...this.feedForward.parameters(),
@@ -84,6 +101,7 @@ export class DecoderLayer {
 
   dispose(): void {
     this.attention.dispose();
+    this.domainRouter?.dispose();
     this.feedForward.dispose();
     this.inputNorm.dispose();
     this.postAttentionNorm.dispose();

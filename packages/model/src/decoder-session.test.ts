@@ -2,11 +2,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { ConcatKvCache, type RopeScaling } from '@therapeutic-moe/attention';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
-import { logitsOf, tinyModel } from '../test/tiny-model.js';
-import type { DecoderSession } from './index.js';
+import { mixtures } from '../test/mixtures.js';
+import { logitsOf, tinyConfig, tinyModel } from '../test/tiny-model.js';
+import { CausalLm, type DecoderSession } from './index.js';
 
 /** float32 sums in another order, through two layers. */
 const CLOSE = 2e-5;
+/** The same, through transformers as experts. */
+const LOOKS_ALONG = 1e-4;
+/** Keys and values off by up to 1 / 254 of the largest of their head, through two layers, against logits of some 1. */
+const INT8 = 0.05;
 const ids = [3, 1, 4, 1, 5, 9, 2];
 const longrope = { type: 'longrope', factor: 4, shortFactor: [1, 1, 2], longFactor: [1, 3, 5] } as const;
 
@@ -16,7 +21,7 @@ async function lastLogits(session: DecoderSession, pieces: readonly (readonly nu
   return logits;
 }
 
-describeOnBackends('DecoderSession', () => {
+describeOnBackends('DecoderSession', (backend) => {
   it('gives the logits of the whole pass: at once, in chunks, token by token', async () => {
     const model = tinyModel();
     const expected = (await logitsOf(model, ids)).slice(6 * 13);
@@ -138,6 +143,84 @@ describeOnBackends('DecoderSession', () => {
       cache.dispose();
       model.dispose();
     });
+  });
+
+  it('forks: two answers share one prompt', async () => {
+    const model = tinyModel();
+    const session = model.createSession();
+    await session.append(ids.slice(0, 4));
+    const fork = session.fork();
+    await session.append([11, 12]);
+    expect([session.length, fork.length]).toEqual([6, 4]);
+    await expectClose(await lastLogits(fork, [[5], [9, 2]]), (await logitsOf(model, ids)).slice(6 * 13), CLOSE);
+    session.dispose();
+    await expectClose(await lastLogits(fork, [[6]]), (await logitsOf(model, [...ids, 6])).slice(7 * 13), CLOSE);
+    fork.dispose();
+    model.dispose();
+  });
+
+  it('reuses the longest beginning that it shares with a text, and leaves one token to append', async () => {
+    const model = tinyModel();
+    const session = model.createSession();
+    expect(session.reuse(ids)).toBe(0);
+    await session.append([3, 1, 4, 1, 6, 6]);
+    for (const [text, kept] of [
+      [ids, 4],
+      [ids, 6],
+      [[...ids, 8], 7],
+      [ids.slice(0, 3), 2],
+      [[7, 7], 0],
+    ] as const) {
+      expect(session.reuse(text)).toBe(kept);
+      expect(session.length).toBe(kept);
+      const expected = (await logitsOf(model, text)).slice(-13);
+      await expectClose(await lastLogits(session, [text.slice(kept)]), expected, CLOSE);
+    }
+    session.dispose();
+    model.dispose();
+  });
+
+  it('reuses nothing of what it cannot go back to: a window that moved on', async () => {
+    const config = { ...tinyConfig({ maxPositionEmbeddings: 41 }), slidingWindow: 2 };
+    const model = CausalLm.create(config, 1);
+    const session = model.createSession();
+    for (const id of [...ids, ...ids]) await session.append([id]);
+    expect(session.reuse(ids)).toBe(0);
+    await expectClose(await lastLogits(session, [ids]), (await logitsOf(model, ids)).slice(-13), CLOSE);
+    session.dispose();
+    model.dispose();
+  });
+
+  // SwiftShader compiles the shaders of these parts for most of a minute.
+  it.skipIf(backend === 'webgpu')(
+    'forks, and reuses nothing, where routers and experts look along the text',
+    async () => {
+      const mixture = mixtures['supervisor, transformer experts']!;
+      const model = tinyModel({ hiddenSize: 10, intermediateSize: 14, mixture });
+      const session = model.createSession();
+      await session.append(ids.slice(0, 4));
+      const fork = session.fork();
+      expect(session.reuse([3, 1, 6])).toBe(0);
+      for (const [each, rest] of [
+        [session, ids],
+        [fork, ids.slice(4)],
+      ] as const) {
+        await expectClose(await lastLogits(each, [rest]), (await logitsOf(model, ids)).slice(-13), LOOKS_ALONG);
+        expect(each.reuse([...ids, 8])).toBe(7); // goes on
+        each.dispose();
+      }
+      model.dispose();
+    },
+  );
+
+  it('keeps keys and values in 8 bits where asked', async () => {
+    const model = tinyModel({ headDim: 8 });
+    const [session, exact] = [model.createSession({ kvCache: 'int8' }), model.createSession()];
+    await expectClose(await lastLogits(session, [[3, 1, 4], [1], [5, 9], [2]]), await lastLogits(exact, [ids]), INT8);
+    expect(session.kvBytes / exact.kvBytes).toBe((8 + 4) / (4 * 8));
+    session.dispose();
+    exact.dispose();
+    model.dispose();
   });
 
   it('holds its cache and nothing else, and nothing once disposed', async () => {

@@ -1,7 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { GrowingKvCache } from '@therapeutic-moe/attention';
+import { type KvDtype, PreallocatedKvCache } from '@therapeutic-moe/attention';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
+
+/** How a session works. */
+export interface SessionOptions {
+  /** `int8` keeps keys and values in about a quarter of the memory, and its logits are not exact. Default `float32`. */
+  readonly kvCache?: KvDtype;
+}
+
+/** What a session holds. */
+interface SessionState {
+  readonly cache: PreallocatedKvCache;
+  readonly sequenceCache: ConcatSequenceCache;
+  readonly ids: readonly number[];
+}
 
 /** What a session held at some time. */
 interface SessionMark {
@@ -15,20 +28,75 @@ interface SessionStep {
   readonly expertCounts: Float32Array;
 }
 
+/** Tokens that an empty session has room for; the room doubles as they come. */
+const INITIAL_ROOM = 16;
+
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
-  #cache: GrowingKvCache;
-  #sequenceCache = new ConcatSequenceCache();
-  readonly #ids: number[] = [];
+  #cache: PreallocatedKvCache;
+  #sequenceCache: ConcatSequenceCache;
+  #ids: number[];
   #disposed = false;
 
-  constructor(private readonly model: CausalLm) {
-    this.#cache = new GrowingKvCache(model.maxPositions);
+  private constructor(
+    private readonly model: CausalLm,
+    private readonly options: SessionOptions,
+    { cache, sequenceCache, ids }: SessionState,
+  ) {
+    this.#cache = cache;
+    this.#sequenceCache = sequenceCache;
+    this.#ids = [...ids];
+  }
+
+  /** An empty session. Where every layer of the model has a window, tokens that have left the widest are dropped. */
+  static start(model: CausalLm, options: SessionOptions = {}): DecoderSession {
+    const { kvCache: dtype } = options;
+    const window = model.attentionWindow;
+    const cache = new PreallocatedKvCache({
+      capacity: model.maxPositions,
+      initialRoom: INITIAL_ROOM,
+      ...(dtype && { dtype }),
+      ...(window !== undefined && { window }),
+    });
+    return new DecoderSession(model, options, { cache, sequenceCache: new ConcatSequenceCache(), ids: [] });
   }
 
   /** Tokens taken in so far. */
   get length(): number {
     return this.#cache.length;
+  }
+
+  /** What the keys and values of attention take. */
+  get kvBytes(): number {
+    return this.#cache.bytes;
+  }
+
+  /** A second session that has taken in the same tokens, in memory of its own: several answers share one prompt. */
+  fork(): DecoderSession {
+    this.#refuseDisposed('fork');
+    const state = { cache: this.#cache.fork(), sequenceCache: this.#sequenceCache.fork(), ids: this.#ids };
+    return new DecoderSession(this.model, this.options, state);
+  }
+
+  /**
+   * Goes back to the longest beginning that this session shares with `ids` (llama.cpp's `cache_prompt`), so that a
+   * next turn does not compute the prompt again: append `ids.slice(kept)`. At least one token is left to append. All is
+   * forgotten where the tokens behind that beginning cannot be: when they have pushed others out of a window, or routers,
+   * experts or coarse levels of the model look along the sequence, or angles follow its length.
+   *
+   * @returns how many of `ids` are kept.
+   */
+  reuse(ids: readonly number[]): number {
+    this.#refuseDisposed('reuse');
+    const differs = this.#ids.findIndex((id, i) => id !== ids[i]);
+    const shared = Math.min(differs < 0 ? this.length : differs, Math.max(0, ids.length - 1));
+    const goesBack = this.#cache.reaches(shared) && this.#sequenceCache.isEmpty;
+    const possible = shared === this.length || (goesBack && this.model.keepsAngles(shared, this.length));
+    const kept = possible ? shared : 0;
+    this.#cache.truncate(kept);
+    if (kept === 0) this.#sequenceCache.rollBack(new Map());
+    this.#ids = ids.slice(0, kept);
+    return kept;
   }
 
   /**
@@ -52,12 +120,12 @@ export class DecoderSession {
   async #read(ids: readonly number[]): Promise<SessionStep> {
     const before = this.#mark();
     const { outputs, gates } = this.#takeIn(before, () => {
-      const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
+      const { logits, routings, domainRoutings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
         cache: this.#cache,
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
       });
-      const gates = routings.map((routing) => routing.gates);
+      const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
       const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
       const chosen = routings.map(({ indices }) => indices);
@@ -65,7 +133,8 @@ export class DecoderSession {
     });
     try {
       const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
-      if (!allFinite(logits!) || !allFinite(watched)) throw await explainNotFinite(gates);
+      if (!allFinite(logits!) || !allFinite(watched))
+        throw await explainNotFinite(gates, this.model.config.numHiddenLayers);
       return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);
@@ -77,7 +146,7 @@ export class DecoderSession {
 
   /** Fills caches of its own, so that these are untouched should it fail. */
   async #readAnew(ids: readonly number[]): Promise<SessionStep> {
-    const fresh = new DecoderSession(this.model);
+    const fresh = DecoderSession.start(this.model, this.options);
     try {
       const step = await fresh.#read(ids);
       if (this.#disposed) return step;
@@ -114,6 +183,10 @@ export class DecoderSession {
     this.#sequenceCache.rollBack(sequences);
   }
 
+  #refuseDisposed(method: string): void {
+    if (this.#disposed) throw new Error(`session.${method}: the session is disposed; create a new one.`);
+  }
+
   #count(chosen: ArrayLike<number>): Float32Array {
     const counts = new Float32Array(this.model.config.mixture?.numExperts ?? 0);
     for (let i = 0; i < chosen.length; i++) counts[chosen[i]!]!++;
@@ -121,7 +194,7 @@ export class DecoderSession {
   }
 
   #check(ids: readonly number[]): void {
-    if (this.#disposed) throw new Error('session.append: the session is disposed; create a new one.');
+    this.#refuseDisposed('append');
     if (ids.length === 0) throw new Error('session.append: there are no ids; append at least one.');
     const bad = ids.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < this.model.vocabSize));
     if (bad >= 0) {
@@ -147,12 +220,16 @@ function allFinite(values: ArrayLike<number>): boolean {
   return true;
 }
 
-/** Looks for the layer that began it, now that the logits are not finite. @param gates those of each layer. */
-async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[]): Promise<Error> {
-  for (const [layer, ofLayer] of gates.entries()) {
-    for (const gate of ofLayer) {
+/**
+ * Looks for the layer that began it, now that the logits are not finite.
+ *
+ * @param gates those of each layer's routers: of all layers' experts, then of their domains.
+ */
+async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[], layers: number): Promise<Error> {
+  for (const [i, ofRouter] of gates.entries()) {
+    for (const gate of ofRouter) {
       const values = (await gate.data()) as Float32Array;
-      if (!allFinite(values)) return notFiniteGate(layer);
+      if (!allFinite(values)) return notFiniteGate(i % layers);
     }
   }
   return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');

@@ -1,6 +1,7 @@
+export type { AttentionKind, DomainAttentionConfig, PartialAttentionKind } from './attention-config.js';
 export type { AuxiliaryWeights } from './auxiliary-losses.js';
 export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.js';
-export { DecoderSession } from './decoder-session.js';
+export { DecoderSession, type SessionOptions } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
 export type {
@@ -13,7 +14,8 @@ export type {
 export { loadAdapter, mergeLora } from './model-adapter.js';
 export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
 export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
-export { countParameters, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
+export { countParameters, kvBytesPerToken, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
+export type { PositionsConfig } from './positions-config.js';
 export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
 export { type PrunedModel, pruneModel } from './prune-model.js';
 export {

@@ -1,6 +1,8 @@
 import type { RopeScaling } from '@therapeutic-moe/attention';
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
+import { type AttentionKind, type PartialAttentionKind, resolveAttentionKind } from './attention-config.js';
 import { type MixtureConfig, type PartialMixtureConfig, resolveMixture } from './mixture-config.js';
+import { type PositionsConfig, resolvePositions } from './positions-config.js';
 import { requireObject } from './require-object.js';
 import { rotarySettings } from './rotary-positions.js';
 
@@ -34,6 +36,10 @@ export interface ModelConfig {
    * Standard deviation of fresh weights; layers that write to the residual stream get it divided by `sqrt(2 * layers)`.
    */
   readonly initializerRange: number;
+  /** Absent: plain. */
+  readonly attention?: AttentionKind;
+  /** Absent: rotary, by `ropeTheta` and `ropeScaling`. */
+  readonly positions?: PositionsConfig;
   readonly mixture?: MixtureConfig;
   readonly bosTokenId?: number;
   readonly eosTokenId?: number;
@@ -59,6 +65,8 @@ const known = [
   'slidingWindow',
   'tieWordEmbeddings',
   'initializerRange',
+  'attention',
+  'positions',
   'mixture',
   'bosTokenId',
   'eosTokenId',
@@ -67,8 +75,11 @@ const known = [
 /** Fields without a default. */
 type RequiredField = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
 
-/** Any fields of a config, its mixture as it is given. */
-export type ConfigOverrides = Partial<Omit<ModelConfig, 'mixture'>> & { readonly mixture?: PartialMixtureConfig };
+/** Any fields of a config, its attention and mixture as they are given. */
+export type ConfigOverrides = Partial<Omit<ModelConfig, 'attention' | 'mixture'>> & {
+  readonly attention?: PartialAttentionKind;
+  readonly mixture?: PartialMixtureConfig;
+};
 
 /** A config as given: what has a default may be left out. */
 export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
@@ -80,7 +91,7 @@ export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
  */
 export function resolveConfig(partial: PartialConfig): ModelConfig {
   refuseUnknownKeys('model config', partial, known);
-  const { mixture, ...given } = partial;
+  const { attention, positions, mixture, ...given } = partial;
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -134,6 +145,10 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   return Object.freeze({
     ...config,
     ropeScaling: rope.scaling,
+    ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention) }),
+    ...(positions === undefined
+      ? {}
+      : { positions: resolvePositions(positions, { ...config, ...(attention && { attention }) }) }),
     ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }

@@ -1,3 +1,4 @@
+import type { DomainAttentionConfig } from './attention-config.js';
 import type { ModelConfig } from './model-config.js';
 
 /** A variable of a model, as its config describes it. */
@@ -18,12 +19,20 @@ export function parameterShapes(config: ModelConfig): Map<string, ParameterShape
 }
 
 /** What lies around the layers: embedding, last norm, head. */
-export function outerShapes({ hiddenSize: hidden, vocabSize, tieWordEmbeddings }: ModelConfig): Shapes {
+export function outerShapes(config: ModelConfig): Shapes {
+  const { hiddenSize: hidden, vocabSize, tieWordEmbeddings } = config;
   return [
     plain('model.embed_tokens.weight', vocabSize, hidden),
+    ...under('model.embed_positions', positionShapes(config)),
     plain('model.norm.weight', hidden),
     ...(tieWordEmbeddings ? [] : [plain('lm_head.weight', hidden, vocabSize)]),
   ];
+}
+
+function positionShapes({ positions, maxPositionEmbeddings, hiddenSize: hidden }: ModelConfig): Shapes {
+  const table = plain('weight', maxPositionEmbeddings, hidden);
+  if (positions?.kind === 'learned') return [table];
+  return positions?.kind === 'hybrid' ? [table, plain('gate', hidden)] : [];
 }
 
 /** What is saved beside the parameters: `CausalLm.buffers()` in shapes. */
@@ -57,12 +66,43 @@ export function layerShapes(config: ModelConfig): Shapes {
   const { hiddenSize: hidden, intermediateSize: inner } = config;
   return [
     plain('input_layernorm.weight', hidden),
-    ...Object.entries(attentionLinears(config)).map(([name, sizes]) => plain(`self_attn.${name}.weight`, ...sizes)),
+    ...under('self_attn', attentionShapes(config)),
+    ...(config.attention?.kind === 'domain' ? [plain('domain_gate.weight', hidden, config.attention.numDomains)] : []),
     plain('post_attention_layernorm.weight', hidden),
     ...(config.mixture
       ? under('block_sparse_moe', mixtureShapes(config))
       : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
   ];
+}
+
+function attentionShapes(config: ModelConfig): Shapes {
+  const projections = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
+    plain(`${name}.weight`, ...sizes),
+  );
+  const { attention, hiddenSize, numAttentionHeads } = config;
+  switch (attention?.kind) {
+    case undefined:
+      return projections;
+    case 'multi-level': {
+      const gates = numAttentionHeads * (1 + attention.strides.length);
+      return [...projections, plain('level_gate.weight', hiddenSize, gates), plain('level_gate.bias', gates)];
+    }
+    case 'domain': {
+      const terms = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
+        under(`domains.${name}`, termShapes(attention, sizes)),
+      );
+      return [...projections, ...terms.flat()];
+    }
+  }
+}
+
+function termShapes(
+  { numDomains, terms, rank }: DomainAttentionConfig,
+  [input, output]: readonly [number, number],
+): Shapes {
+  if (terms === 'biases') return [plain('bias', numDomains, output)];
+  if (rank === undefined) return [plain('weight', numDomains, input, output)];
+  return [plain('down', input, numDomains, rank), plain('up', numDomains, rank, output)];
 }
 
 function mixtureShapes(config: ModelConfig): Shapes {

@@ -23,16 +23,16 @@ export function plainLayer({
   inputNorm,
   postAttentionNorm,
 }: DecoderLayer): PlainLayer | undefined {
-  if (!(attention instanceof Attention) || attention.config.slidingWindow !== undefined || attention.config.alibi)
-    return undefined;
+  if (!(attention instanceof Attention) || attention.config.alibi) return undefined;
   const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
   const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
   const second = plainFeedForward(feedForward);
   if (!(q && k && v && o && second)) return undefined;
+  const { slidingWindow: window } = attention.config;
   const norms = { inputNorm: inputNorm.weight, postAttentionNorm: postAttentionNorm.weight };
   return {
     weights: { ...norms, q, k, v, o, ...second.weights },
-    options: { epsilon: inputNorm.epsilon, ...second.choice },
+    options: { epsilon: inputNorm.epsilon, ...second.choice, ...(window !== undefined && { window }) },
   };
 }
 

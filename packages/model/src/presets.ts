@@ -40,7 +40,8 @@ export const presets = {
 
   /**
    * A two-level mixture: p(group) p(expert | group) over 2 groups of 4, the top 2 of 8 specialised experts, whose places
-   * are limited while training; experts that are hardly used can be pruned (`pruneModel`). d256 l2 e8 h8 k2.
+   * are limited while training; experts that are hardly used can be pruned (`pruneModel`). Attention mixes low-rank
+   * projections of 4 domains, and positions are a learned mix of waves and a table. d256 l2 e8 h8 k2.
    */
   hierarchical(overrides: ConfigOverrides = {}): ModelConfig {
     return resolveConfig({
@@ -50,6 +51,8 @@ export const presets = {
       numAttentionHeads: 8,
       numKeyValueHeads: 8,
       headDim: 32,
+      attention: { kind: 'domain', numDomains: 4, terms: 'projections', rank: 8 },
+      positions: { kind: 'hybrid' },
       mixture: {
         numExperts: 8,
         numExpertsPerTok: 2,
@@ -88,7 +91,7 @@ export const presets = {
   },
 
   /**
-   * Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
+   * Attention at full, half and quarter resolution, the first in a window, mixed by learned shares. Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
    * projections, so that many of them cost little, and each group can live on a device of its own.
    */
   'multi-level'(overrides: ConfigOverrides = {}): ModelConfig {
@@ -99,6 +102,7 @@ export const presets = {
       numAttentionHeads: 4,
       numKeyValueHeads: 2,
       headDim: 64,
+      attention: { kind: 'multi-level', window: 32 },
       mixture: {
         numExperts: 16,
         numExpertsPerTok: 2,
@@ -120,10 +124,6 @@ export type PresetName = keyof typeof presets;
  * training and the examples print it.
  */
 export const presetGaps: Readonly<Partial<Record<PresetName, string>>> = Object.freeze({
-  hierarchical:
-    "preset 'hierarchical': domain-specific attention and hybrid positional encoding are not there yet; it runs on plain attention with rotary positions.",
   constellation:
     "preset 'constellation': the librarian and the knowledge graph are not there yet; it runs without memory, on plain attention.",
-  'multi-level':
-    "preset 'multi-level': attention at three levels is not there yet; it runs on plain attention at full resolution.",
 });

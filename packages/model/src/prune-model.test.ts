@@ -92,6 +92,24 @@ describeOnBackends('pruneModel', (backend) => {
     },
   );
 
+  it.skipIf(backend === 'webgpu')('leaves attention with domains and positions as they are', async () => {
+    const model = tinyModel({
+      hiddenSize: 10,
+      intermediateSize: 14,
+      attention: { kind: 'domain', numDomains: 3, terms: 'projections', rank: 2 },
+      positions: { kind: 'hybrid' },
+      mixture: mixtures['top-k of SwiGLU experts']!,
+    });
+    for (const [path, variable] of model.parameters())
+      if (path.includes('.domains.'))
+        tf.tidy(() => variable.assign(tf.randomNormal(variable.shape, 0, 0.5, 'float32', 5)));
+    const ids = [3, 7]; // four choices at most in each layer
+    const pruned = pruneModel(model, await loadOf(model, ids), 4);
+    await expectClose(await logitsOf(pruned.model, ids), await logitsOf(model, ids), LOGIT);
+    pruned.model.dispose();
+    model.dispose();
+  });
+
   it('refuses what cannot be, in words', () => {
     const [model, grouped] = [modelOf('top-k of SwiGLU experts'), modelOf('hierarchy, specialised experts, capacity')];
     const dense = tinyModel({ mixture: undefined });

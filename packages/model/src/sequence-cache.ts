@@ -6,9 +6,16 @@ type Held = { readonly k: tf.Tensor4D; readonly v: tf.Tensor4D };
 /** How many rows a cache held under each key. */
 export type CacheMark = ReadonlyMap<string, number>;
 
-/** Keys and values of routers and experts that look along the sequence, kept while decoding. Grows by concatenation. */
+/**
+ * Keys and values of levels of attention, routers and experts that look along the sequence, kept while decoding. Grows by
+ * concatenation.
+ */
 export class ConcatSequenceCache implements SequenceCache {
   readonly #held = new Map<string, Held>();
+
+  get isEmpty(): boolean {
+    return this.#held.size === 0;
+  }
 
   append(key: string, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D } {
     const held = this.#held.get(key);
@@ -18,6 +25,13 @@ export class ConcatSequenceCache implements SequenceCache {
     };
     this.#replace(key, grown);
     return grown;
+  }
+
+  /** The same rows in a second cache, so that both can go on from here. */
+  fork(): ConcatSequenceCache {
+    const copy = new ConcatSequenceCache();
+    for (const [key, { k, v }] of this.#held) copy.#held.set(key, { k: tf.keep(tf.clone(k)), v: tf.keep(tf.clone(v)) });
+    return copy;
   }
 
   /** What `rollBack` goes back to. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { LoraAdapter } from '@therapeutic-moe/lora';
-import { type AuxiliaryWeights, auxiliaryLosses } from './auxiliary-losses.js';
+import { type AuxiliaryWeights, auxiliaryLosses, domainLosses, gateMetrics } from './auxiliary-losses.js';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 
 /** A batch of token windows on the host. All arrays have `batch * seq` entries, row by row. */
@@ -70,20 +70,27 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
       return tf.tidy(() => {
         const ids = tf.tensor2d(batch.ids, [batch.batch, batch.seq], 'int32');
         const mask = batch.mask.includes(0) ? { mask: batch.mask } : {};
-        const { logits, routings, overflows } = model.forward(ids, { context: { dropoutSeed: seed }, ...mask });
+        const { logits, routings, overflows, domainRoutings } = model.forward(ids, {
+          context: { dropoutSeed: seed },
+          ...mask,
+        });
         const rows = tf.reshape(logits, [-1, model.vocabSize]) as tf.Tensor2D;
         const crossEntropySum = tf.sum(crossEntropy(rows, tf.tensor1d(batch.targets, 'int32')));
         const counted = batch.targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
         const mean = tf.mul(crossEntropySum, 1 / tokensInStep) as tf.Scalar;
-        if (routings.length === 0) return { total: mean, metrics: { crossEntropySum } };
-        const { weighted, metrics } = auxiliaryLosses(routings, overflows, batch, weights);
-        const total = tf.add(mean, tf.mul(weighted, counted / tokensInStep)) as tf.Scalar;
-        return { total, metrics: { crossEntropySum, ...metrics } };
+        const watched = { crossEntropySum, ...gateMetrics(routings, domainRoutings, batch.mask) };
+        const parts = [
+          auxiliaryLosses(routings, overflows, batch, weights),
+          domainLosses(domainRoutings, batch.mask, weights),
+        ].filter((part) => part !== undefined);
+        const share = counted / tokensInStep;
+        const total = tf.addN([mean, ...parts.map(({ weighted }) => tf.mul(weighted, share))]) as tf.Scalar;
+        return { total, metrics: Object.assign(watched, ...parts.map(({ metrics }) => metrics)) };
       }) as TrainingLoss;
     },
     checkMetrics({ gateMeanByLayer = [] }) {
       const layer = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
-      if (layer >= 0) throw notFiniteGate(layer);
+      if (layer >= 0) throw notFiniteGate(layer % model.config.numHiddenLayers);
     },
     afterStep({ expertLoadByLayer }) {
       if (!balanced || !expertLoadByLayer) return;

@@ -5,8 +5,8 @@ import { ConcatKvCache } from '@therapeutic-moe/attention';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import type { CausalLm, ModelConfig } from '../src/index.js';
-import { tinyModel } from './tiny-model.js';
+import { CausalLm, type ModelConfig } from '../src/index.js';
+import { tinyConfig, tinyModel } from './tiny-model.js';
 
 /** float32 sums in another order, through two layers. */
 const CLOSE = 1e-5;
@@ -74,6 +74,22 @@ describeOnBackends('decoding one token', (backend) => {
       [logits, expected] = [step.logits, await general.append([id])];
     }
     expect(await fusedLayers(() => session.append([1]))).toBe(layers);
+    session.dispose();
+    general.dispose();
+    model.dispose();
+  });
+
+  it('slides its cache with the window of attention, at true positions', async () => {
+    const config = { ...tinyConfig({ maxPositionEmbeddings: 41 }), slidingWindow: 5 };
+    const model = CausalLm.create(config, 1);
+    expect(model.attentionWindow).toBe(5);
+    const [session, general] = [model.createSession(), new GeneralDecoder(model)];
+    for (const piece of [prompt, [9], [2], [6], [5, 3], [5], [8], [9], [7, 9, 3, 2, 3, 8, 4, 6, 2, 6, 4], [3], [3]]) {
+      await expectClose((await session.append(piece)).logits, await general.append(piece), CLOSE);
+    }
+    expect(await fusedLayers(() => session.append([1]))).toBe(layers);
+    const room = 2 * 5;
+    expect([session.length, session.kvBytes]).toEqual([27, 2 * 2 * room * 2 * 6 * 4]); // layers, k and v, rows, heads
     session.dispose();
     general.dispose();
     model.dispose();

@@ -96,6 +96,8 @@ const auxiliary = section({
   mseBalance: optional(number(0), undefined),
   /** Weight of the balance loss within each sequence. */
   sequenceBalance: optional(number(0), undefined),
+  /** Weight of the KL divergence between the mean mix of attention's domains and uniform, for models that have them. */
+  domainBalance: optional(number(0), 0.01),
   /** How far the balance bias of each expert moves after a step, for models whose mixture has balanceBias. */
   biasUpdateRate: optional(positive, undefined),
 });

@@ -1,99 +1,135 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { KeyRanges } from '../key-ranges.js';
+import { type KeyArrays, KeySums } from '../key-sums.js';
+import {
+  type HeadedSizes,
+  hiddenKeys,
+  keyDistances,
+  type QueryBlock,
+  queryBlocks,
+  seeingQueries,
+  UNSEEN,
+} from '../query-blocks.js';
 import { type Handle, INT32, type RawOps } from './raw-ops.js';
 
-/** Scores that are computed at once, at most: memory grows with the keys, not with their square. */
-const SCORES_AT_ONCE = 1 << 22;
-
-/** Queries of a block, at most: smaller blocks compute fewer scores that the causal mask hides. */
-const QUERIES_AT_ONCE = 128;
-
-/** Added to the score of a key that a query does not see: its exponential is 0. */
-const UNSEEN = -1e9;
-
-interface Sizes {
-  readonly batch: number;
-  readonly seq: number;
-  readonly keys: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly causal: boolean;
+interface Attributes extends KeyRanges {
   readonly scale: number;
+  readonly slopes: readonly number[];
 }
 
-/** Consecutive queries, and how many of the first keys they see. */
-interface Block {
-  readonly start: number;
-  readonly rows: number;
-  readonly keys: number;
+/** What a call asks for: sizes, visibility and scoring. */
+interface Call extends HeadedSizes, Attributes {
+  readonly kvHeads: number;
+  readonly headDim: number;
 }
 
 /**
- * Exact attention by blocks of queries; the backward pass computes the scores again. Within a block, the heads of one
- * group lie along the rows: `[batch, kvHeads, group * rows, headDim]`.
+ * Exact attention by blocks of queries over the keys they see; the backward pass computes the scores again. Within a
+ * block, the heads of one group lie along the rows: `[batch, kvHeads, group * queries, headDim]`.
  */
 export function installAttention(ops: RawOps): void {
-  ops.register('FlashAttention', ({ q, k, v }, attrs) => {
-    const sizes = readSizes(q!, k!, attrs);
+  ops.register('FlashAttention', ({ q, k, v }, attrs: Attributes) => {
+    const call = readCall(q!, k!, attrs);
     const [keys, values] = headsFirst(ops, [k!, v!]);
-    const blocks = queryBlocks(sizes);
-    const rows = blocks.map((block) => block.rows);
-    const queries = splitSeq(ops, ops.read(q!), rows);
+    const blocks = queryBlocks(call, call);
+    const queries = splitSeq(ops, ops.mul(ops.read(q!), ops.float32(call.scale)), blocks);
     const outputs = blocks.flatMap((block, i) =>
       ops.tidy(() => {
-        const shares = probabilities(ops, sizes, block, group(ops, sizes, queries[i]!), prefix(ops, block, keys!));
-        return [ungroup(ops, sizes, ops.batchMatMul(shares, prefix(ops, block, values!)))];
+        const shares = sharesOf(ops, call, block, group(ops, call, queries[i]!), seen(ops, block, keys!));
+        return [ungroup(ops, call, ops.batchMatMul(shares, seen(ops, block, values!)))];
       }),
     );
     return ops.tensor(ops.concat(outputs, 1));
   });
 
-  ops.register('FlashAttentionGradient', ({ dy, q, k, v, value }, attrs) => {
-    const sizes = readSizes(q!, k!, attrs);
+  ops.register('FlashAttentionGradient', ({ dy, q, k, v, value }, attrs: Attributes) => {
+    const call = readCall(q!, k!, attrs);
     const [keys, values] = headsFirst(ops, [k!, v!]);
-    const blocks = queryBlocks(sizes);
-    const rows = blocks.map((block) => block.rows);
+    const blocks = queryBlocks(call, call);
+    const scale = ops.float32(call.scale);
     const along = ops.reduce('Sum', ops.mul(ops.read(dy!), ops.read(value!)), 3); // [batch, seq, heads, 1]
-    const parts = [ops.read(q!), ops.read(dy!), along].map((t) => splitSeq(ops, t, rows));
-    const dQueries: Handle[] = [];
-    let sums: Handle[] = [];
-    blocks.forEach((block, i) => {
-      const [dQuery, ...dKeysAndValues] = ops.tidy(() => {
-        const [queries, dOutput, drift] = parts.map((t) => group(ops, sizes, t[i]!)) as [Handle, Handle, Handle];
-        const [seenKeys, seenValues] = [keys!, values!].map((t) => prefix(ops, block, t)) as [Handle, Handle];
-        const shares = probabilities(ops, sizes, block, queries, seenKeys);
+    const parts = [ops.mul(ops.read(q!), scale), ops.read(dy!), along].map((t) => splitSeq(ops, t, blocks));
+    const arrays = keyArrays(ops);
+    const sums = [new KeySums(arrays, call.keys), new KeySums(arrays, call.keys)] as const;
+    const dQueries = blocks.map((block, i) => {
+      const [dQuery, dKeys, dValues] = ops.tidy(() => {
+        const [queries, dOutput, drift] = parts.map((t) => group(ops, call, t[i]!)) as [Handle, Handle, Handle];
+        const [seenKeys, seenValues] = [keys!, values!].map((t) => seen(ops, block, t)) as [Handle, Handle];
+        const shares = sharesOf(ops, call, block, queries, seenKeys);
+        const dValues = ops.batchMatMul(shares, dOutput, true);
         const dShares = ops.batchMatMul(dOutput, seenValues, false, true);
-        const dScores = ops.mul(shares, ops.sub(dShares, drift));
-        const scale = ops.float32(sizes.scale);
-        return [
-          ungroup(ops, sizes, ops.mul(ops.batchMatMul(dScores, seenKeys), scale)),
-          pad(ops, sizes, block, ops.batchMatMul(dScores, ops.mul(queries, scale), true)),
-          pad(ops, sizes, block, ops.batchMatMul(shares, dOutput, true)),
-        ];
+        const dScores = instead(ops, [shares, dShares], ops.mul(shares, ops.sub(dShares, drift)));
+        const dQuery = ungroup(ops, call, ops.mul(ops.batchMatMul(dScores, seenKeys), scale));
+        return [dQuery, ops.batchMatMul(dScores, queries, true), dValues] as const;
       });
-      dQueries.push(dQuery!);
-      sums = i === 0 ? dKeysAndValues : sums.map((sum, j) => addInto(ops, sum, dKeysAndValues[j]!));
+      sums[0].add(block, dKeys);
+      sums[1].add(block, dValues);
+      return dQuery;
     });
-    const [dKeys, dValues] = sums.map((sum) => ops.tensor(ops.transpose(sum, [0, 2, 1, 3])));
+    const [dKeys, dValues] = sums.map((sum) => ops.tensor(ops.transpose(sum.take(), [0, 2, 1, 3])));
     return [ops.tensor(ops.concat(dQueries, 1)), dKeys!, dValues!];
   });
 }
 
-function readSizes(q: tf.TensorInfo, k: tf.TensorInfo, attrs: { causal: boolean; scale: number }): Sizes {
+/** `[batch, kvHeads, group * queries, end - first]`: rows sum to 1, or to 0 where a query sees no key. */
+function sharesOf(ops: RawOps, call: Call, block: QueryBlock, queries: Handle, keys: Handle): Handle {
+  const products = ops.batchMatMul(queries, keys, false, true);
+  const scores = ops.reshape(products, [call.batch, call.heads, block.queries, block.end - block.first]);
+  ops.free(products); // its numbers live on under the other shape
+  const masked = hide(ops, call, block, bend(ops, call, block, scores));
+  const shares = instead(ops, [masked], ops.run('Softmax', [masked]));
+  return ops.reshape(forget(ops, call, block, shares), products.shape);
+}
+
+/** Scores with what keys lose by their distance (ALiBi). Takes `scores`. */
+function bend(ops: RawOps, call: Call, block: QueryBlock, scores: Handle): Handle {
+  if (call.slopes.length === 0) return scores;
+  const distances = ops.floats(keyDistances(call, call, block), rowShape(call, block));
+  const slopes = ops.floats(Float32Array.from(call.slopes), [1, call.heads, 1, 1]);
+  const losses = ops.mul(distances, slopes);
+  return instead(ops, [scores, losses], ops.add(scores, losses));
+}
+
+/** Scores without the keys that queries do not see. Takes `scores`. */
+function hide(ops: RawOps, call: Call, block: QueryBlock, scores: Handle): Handle {
+  if (block.hides === 'nothing') return scores;
+  const mask =
+    block.hides === 'tail' ? tailMask(ops, block) : ops.floats(hiddenKeys(call, call, block), rowShape(call, block));
+  return instead(ops, [scores], ops.add(scores, mask));
+}
+
+/** A query that sees nothing would share out all it does not see. Takes `shares`. */
+function forget(ops: RawOps, call: Call, block: QueryBlock, shares: Handle): Handle {
+  if (!block.blind) return shares;
+  const sees = ops.floats(seeingQueries(call, call, block), [call.batch, 1, block.queries, 1]);
+  return instead(ops, [shares], ops.mul(shares, sees));
+}
+
+/** `[queries, keys]`: 0 where a query sees a key, else `UNSEEN`, when the last query sees all keys and each before it one less. */
+function tailMask(ops: RawOps, { queries, first, end }: QueryBlock): Handle {
+  const all = ops.fill([queries, end - first], UNSEEN);
+  const seen = ops.run(
+    'MatrixBandPart',
+    [all, ops.int32(-1), ops.int32(end - first - queries)],
+    [ops.type('T', all.dtype), ops.type('Tindex', INT32)],
+  );
+  return ops.sub(all, seen);
+}
+
+/** `result`, which no longer needs what it was made of. */
+function instead(ops: RawOps, taken: readonly Handle[], result: Handle): Handle {
+  for (const handle of taken) ops.free(handle);
+  return result;
+}
+
+function rowShape({ batch }: Call, { queries, first, end }: QueryBlock): number[] {
+  return [batch, 1, queries, end - first];
+}
+
+function readCall(q: tf.TensorInfo, k: tf.TensorInfo, attrs: Attributes): Call {
   const [batch, seq, heads, headDim] = q.shape as [number, number, number, number];
   const [, keys, kvHeads] = k.shape as [number, number, number];
   return { batch, seq, keys, heads, kvHeads, headDim, ...attrs };
-}
-
-function queryBlocks({ batch, seq, keys, heads, causal }: Sizes): Block[] {
-  const fitting = Math.floor(SCORES_AT_ONCE / (batch * heads * keys));
-  const most = Math.max(1, Math.min(fitting, QUERIES_AT_ONCE));
-  const blocks: Block[] = [];
-  for (let start = 0; start < seq; start += most) {
-    const rows = Math.min(most, seq - start);
-    blocks.push({ start, rows, keys: causal ? keys - seq + start + rows : keys });
-  }
-  return blocks;
 }
 
 /** `[batch, keys, kvHeads, headDim]` to `[batch, kvHeads, keys, headDim]`. */
@@ -101,60 +137,47 @@ function headsFirst(ops: RawOps, tensors: readonly tf.TensorInfo[]): Handle[] {
   return tensors.map((t) => ops.transpose(ops.read(t), [0, 2, 1, 3]));
 }
 
-/** `[batch, rows, heads, width]` to `[batch, kvHeads, group * rows, width]`. */
-function group(ops: RawOps, { batch, kvHeads }: Sizes, x: Handle): Handle {
+/** `[batch, queries, heads, width]` to `[batch, kvHeads, group * queries, width]`. */
+function group(ops: RawOps, { batch, kvHeads }: Call, x: Handle): Handle {
   return ops.reshape(ops.transpose(x, [0, 2, 1, 3]), [batch, kvHeads, -1, x.shape[3]!]);
 }
 
 /** The way back of `group`. */
-function ungroup(ops: RawOps, { batch, heads, headDim }: Sizes, x: Handle): Handle {
+function ungroup(ops: RawOps, { batch, heads, headDim }: Call, x: Handle): Handle {
   return ops.transpose(ops.reshape(x, [batch, heads, -1, headDim]), [0, 2, 1, 3]);
 }
 
 /** The blocks of `[batch, seq, heads, width]` along the sequence. */
-function splitSeq(ops: RawOps, x: Handle, rows: readonly number[]): Handle[] {
-  return rows.length === 1 ? [x] : ops.splitV(x, rows, 1);
-}
-
-/** The first keys or values, as many as the block sees. */
-function prefix(ops: RawOps, block: Block, x: Handle): Handle {
-  const [batch, kvHeads, keys, headDim] = x.shape as [number, number, number, number];
-  if (block.keys === keys) return x;
-  const size = ops.int32([batch, kvHeads, block.keys, headDim]);
-  return ops.run('Slice', [x, ops.int32([0, 0, 0, 0]), size], [ops.type('T', x.dtype), ops.type('Index', INT32)]);
-}
-
-/** Zeros for the keys that the block does not see. */
-function pad(ops: RawOps, { keys }: Sizes, block: Block, x: Handle): Handle {
-  if (block.keys === keys) return x;
-  const amounts = ops.int32([0, 0, 0, 0, 0, keys - block.keys, 0, 0], [4, 2]);
-  return ops.run('Pad', [x, amounts], [ops.type('T', x.dtype), ops.type('Tpaddings', INT32)]);
-}
-
-function addInto(ops: RawOps, sum: Handle, part: Handle): Handle {
-  const result = ops.add(sum, part);
-  ops.free(sum);
-  ops.free(part);
-  return result;
-}
-
-/** Softmax of the block's scores, `[batch, kvHeads, group * rows, keys]`. */
-function probabilities(ops: RawOps, sizes: Sizes, block: Block, queries: Handle, keys: Handle): Handle {
-  const scores = ops.batchMatMul(ops.mul(queries, ops.float32(sizes.scale)), keys, false, true);
-  const masked = sizes.causal && block.rows > 1 ? ops.add(scores, causalMask(ops, sizes, block)) : scores;
-  return ops.run('Softmax', [masked]);
-}
-
-/** `[group * rows, keys]`: 0 where a query sees a key, else `UNSEEN`. The last query of a block sees all its keys. */
-function causalMask(ops: RawOps, { heads, kvHeads }: Sizes, { rows, keys }: Block): Handle {
-  const all = ops.fill([rows, keys], UNSEEN);
-  const seen = ops.run(
-    'MatrixBandPart',
-    [all, ops.int32(-1), ops.int32(keys - rows)],
-    [ops.type('T', all.dtype), ops.type('Tindex', INT32)],
+function splitSeq(ops: RawOps, x: Handle, blocks: readonly QueryBlock[]): Handle[] {
+  if (blocks.length === 1) return [x];
+  return ops.splitV(
+    x,
+    blocks.map(({ queries }) => queries),
+    1,
   );
-  const mask = ops.sub(all, seen);
-  if (heads === kvHeads) return mask;
-  const attributes = [ops.type('T', mask.dtype), ops.type('Tmultiples', INT32)];
-  return ops.run('Tile', [mask, ops.int32([heads / kvHeads, 1])], attributes);
+}
+
+/** The keys or values that the block sees. */
+function seen(ops: RawOps, { first, end }: QueryBlock, x: Handle): Handle {
+  const [batch, kvHeads, keys, headDim] = x.shape as [number, number, number, number];
+  if (end - first === keys) return x;
+  const size = ops.int32([batch, kvHeads, end - first, headDim]);
+  return ops.run('Slice', [x, ops.int32([0, 0, first, 0]), size], [ops.type('T', x.dtype), ops.type('Index', INT32)]);
+}
+
+function keyArrays(ops: RawOps): KeyArrays<Handle> {
+  return {
+    add: (a, b) => instead(ops, [a, b], ops.add(a, b)),
+    pad: (x, before, behind) => {
+      if (before + behind === 0) return x;
+      const amounts = ops.int32([0, 0, 0, 0, before, behind, 0, 0], [4, 2]);
+      return instead(ops, [x], ops.run('Pad', [x, amounts], [ops.type('T', x.dtype), ops.type('Tpaddings', INT32)]));
+    },
+    split: (x, size) => {
+      const [first, rest] = ops.splitV(x, [size, x.shape[2]! - size], 2) as [Handle, Handle];
+      ops.free(x);
+      return [first, rest];
+    },
+    concat: (parts) => ops.concat(parts, 2),
+  };
 }

@@ -1,9 +1,6 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import { assign, inPlace, readVariable } from './in-place.js';
 import type { Operands } from './operands.js';
-import { FLOAT, type Handle, type RawOps } from './raw-ops.js';
-
-/** The shared name under which every VarHandleOp makes a variable of its own, freed with its handle. */
-const ANONYMOUS = 'cd2c89b7-88b7-44c8-ad83-06c2a9158347';
+import { FLOAT, type RawOps } from './raw-ops.js';
 
 interface AdamWAttributes {
   readonly rate: number;
@@ -38,43 +35,4 @@ export function installOptimiser(ops: RawOps, operands: Operands): void {
   });
 
   ops.register('SumOfSquares', ({ x }) => ops.tensor(ops.mul(ops.run('L2Loss', [ops.read(x!)]), ops.float32(2))));
-}
-
-/**
- * Lends the memory of tensors to TensorFlow variables while `write` runs. A variable that is the only owner of its
- * memory is written in place, so the tensors' own handles are given up for that time.
- */
-function inPlace(ops: RawOps, tensors: readonly tf.TensorInfo[], write: (variables: Handle[]) => void): void {
-  const variables = tensors.map((x) => {
-    const variable = ops.run(
-      'VarHandleOp',
-      [],
-      [
-        { name: 'container', type: ops.backend.binding.TF_ATTR_STRING, value: '' },
-        { name: 'shared_name', type: ops.backend.binding.TF_ATTR_STRING, value: ANONYMOUS },
-        { name: 'shape', type: ops.backend.binding.TF_ATTR_SHAPE, value: x.shape },
-        ops.type('dtype', FLOAT),
-      ],
-    );
-    assign(ops, variable, ops.read(x));
-    return variable;
-  });
-  const data = tensors.map(({ dataId }) => ops.backend.tensorMap.get(dataId));
-  for (const { id } of data) ops.backend.binding.deleteTensor(id);
-  try {
-    write(variables);
-  } finally {
-    data.forEach((entry, i) => {
-      entry.id = ops.keep(readVariable(ops, variables[i]!)).id;
-    });
-  }
-}
-
-function assign(ops: RawOps, variable: Handle, value: Handle): void {
-  const attributes = [ops.type('dtype', FLOAT), ops.bool('validate_shape', false)];
-  ops.runMany('AssignVariableOp', [variable, value], attributes, 0);
-}
-
-function readVariable(ops: RawOps, variable: Handle): Handle {
-  return ops.run('ReadVariableOp', [variable], [ops.type('dtype', FLOAT)]);
 }

@@ -124,6 +124,10 @@ export class RawOps {
     return this.upload(Float32Array.of(value), [], FLOAT);
   }
 
+  floats(values: Float32Array, shape: readonly number[]): Handle {
+    return this.upload(values, shape, FLOAT);
+  }
+
   private upload(values: tf.TypedArray, shape: readonly number[], dtype: DType): Handle {
     const id = this.backend.binding.createTensor(shape, dtype, values);
     this.made.push(id);

@@ -1,8 +1,24 @@
-import type { Handle, RawOps } from './raw-ops.js';
+import { inPlace } from './in-place.js';
+import { type Handle, INT32, type RawOps } from './raw-ops.js';
 
-/** Rows by number, and the combine step of a Mixture of Experts. */
+/** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(ops: RawOps): void {
   ops.register('TakeRows', ({ x, indices }) => ops.tensor(take(ops, ops.read(x!), ops.read(indices!), false)));
+
+  ops.register('WriteRows', ({ target, rows }, { starts }: { starts: number[] }) => {
+    const seq = rows!.shape[1]!;
+    const fresh = ops.read(rows!);
+    const items = starts.length === 1 ? [fresh] : ops.splitV(fresh, new Array(starts.length).fill(1), 0);
+    inPlace(ops, [target!], ([variable]) => {
+      for (const [item, start] of starts.entries()) {
+        const [begin, end] = [ops.int32([item, start]), ops.int32([item + 1, start + seq])];
+        const inputs = [variable!, begin, end, ops.int32([1, 1]), items[item]!];
+        ops.runMany('ResourceStridedSliceAssign', inputs, [ops.type('T', fresh.dtype), ops.type('Index', INT32)], 0);
+      }
+      ops.runMany('DisableCopyOnRead', [variable!], [], 0); // else it is copied where it is read after such writing
+    });
+    return [];
+  });
 
   ops.register('CombineRows', ({ rows, weights, rowOfChoice }, { complete }: { complete: boolean }) => {
     const [tokens, k] = rowOfChoice!.shape as [number, number];

@@ -28,10 +28,15 @@ export function installDecodeLayer(heap: WasmHeap): void {
   });
 }
 
-interface LayerAttributes {
+interface AttentionAttributes {
   readonly epsilon: number;
   readonly position: number;
+  /** First row of the cache that the token sees. */
+  readonly first: number;
   readonly interleaved: boolean;
+}
+
+interface LayerAttributes extends AttentionAttributes {
   readonly numExpertsPerTok: number;
   readonly normTopkProb: boolean;
 }
@@ -123,12 +128,12 @@ function attend(
   tensors: Infos,
   { hidden, heads, kvHeads, headDim }: LayerSizes,
   work: WorkPlaces,
-  { epsilon, position, interleaved }: Pick<LayerAttributes, 'epsilon' | 'position' | 'interleaved'>,
+  { epsilon, position, first, interleaved }: AttentionAttributes,
 ): void {
   const { module } = heap;
   const at = (name: string) => heap.address(tensors[name]!);
   const [keys, values, cos, sin] = [at('keys'), at('values'), at('cos'), at('sin')];
-  const row = 4 * position * kvHeads * headDim;
+  const [row, oldest] = [position, first].map((at) => 4 * at * kvHeads * headDim) as [number, number];
   module.rmsNorm(at('hidden'), at('inputNorm'), 1, hidden, epsilon, work.normed);
   const seen = { x: work.normed, k: hidden };
   multiply(heap, [
@@ -138,8 +143,8 @@ function attend(
   ]);
   module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, interleaved, work.query);
   module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, interleaved, keys + row);
-  const shape = [position + 1, heads, kvHeads, headDim] as const;
-  module.attendOne(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, work.scores);
+  const shape = [position + 1 - first, heads, kvHeads, headDim] as const;
+  module.attendOne(work.query, keys + oldest, values + oldest, work.attended, ...shape, headDim ** -0.5, work.scores);
   heap.floats(work.mixed, hidden).set(heap.floats(at('hidden'), hidden));
   multiply(heap, [{ x: work.attended, weight: at('o'), k: heads * headDim, n: hidden, y: work.mixed, add: true }]);
 }

@@ -79,6 +79,8 @@ export interface KernelModule {
     dx: Address,
     dWeights: Address,
   ): void;
+  packInt8(x: Address, rows: number, width: number, packed: Address, scales: Address): void;
+  unpackInt8(packed: Address, scales: Address, rows: number, width: number, y: Address): void;
   sumRows(x: Address, rows: number, width: number, out: Address): void;
   rmsNorm(x: Address, weight: Address, rows: number, width: number, epsilon: number, y: Address): void;
   rmsNormGradient(
@@ -110,36 +112,40 @@ export interface KernelModule {
     k: Address,
     v: Address,
     o: Address,
-    group: number,
+    lse: Address,
+    first: Address,
+    end: Address,
     queries: number,
-    keys: number,
     qRow: number,
     kRow: number,
     headDim: number,
     scale: number,
-    causal: boolean,
+    slope: number,
     scratch: Address,
   ): void;
+  attentionScratchBytes(headDim: number): number;
   attentionGradient(
     dO: Address,
     q: Address,
     k: Address,
     v: Address,
     o: Address,
+    lse: Address,
     dQ: Address,
     dK: Address,
     dV: Address,
-    group: number,
+    first: Address,
+    end: Address,
     queries: number,
     keys: number,
     qRow: number,
     kRow: number,
     headDim: number,
     scale: number,
-    causal: boolean,
+    slope: number,
     scratch: Address,
   ): void;
-  attentionScratchBytes(keys: number): number;
+  attentionGradientScratchBytes(headDim: number): number;
   crossEntropy(
     logits: Address,
     targets: Address,

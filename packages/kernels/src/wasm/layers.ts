@@ -2,14 +2,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
 import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
-import { SCRATCH } from './threads.js';
 
 type Infos = Record<string, tf.TensorInfo>;
 
 /** Multiply-adds that take as long as one exponential. */
 const EXP = 16;
 
-/** Fused layers: normalisation, gated activation, rotary positions, attention, loss and optimiser step. */
+/** Fused layers: normalisation, gated activation, rotary positions, loss and optimiser step. */
 export function installLayers(heap: WasmHeap): void {
   const { module } = heap;
   const at = heap.address;
@@ -93,36 +92,6 @@ export function installLayers(heap: WasmHeap): void {
     return y;
   });
 
-  register('FlashAttention', ({ q, k, v }, { scale, causal }) => {
-    const { seq, keys, headDim, qRow, kRow, work, groups } = attentionSizes(q!, k!);
-    const o = heap.output(q!.shape);
-    const [Q, K, V, O] = [at(q!), at(k!), at(v!), at(o)];
-    const calls = groups.flatMap(({ qAt, kAt, heads }) =>
-      ranges(heads, 1).map(({ first }) => {
-        const own = qAt + first * headDim * 4;
-        const sizes = [1, seq, keys, qRow, kRow, headDim] as const;
-        return ['attention', Q + own, K + kAt, V + kAt, O + own, ...sizes, scale!, Number(causal), SCRATCH] as const;
-      }),
-    );
-    heap.run(calls, work, module.attentionScratchBytes(keys));
-    return o;
-  });
-  // The heads of a group add to the same dK and dV, so a group is one call.
-  register('FlashAttentionGradient', ({ dy, q, k, v, value }, { scale, causal }) => {
-    const { seq, keys, headDim, qRow, kRow, work, groups } = attentionSizes(q!, k!);
-    const [dQ, dK, dV] = [heap.output(q!.shape), heap.output(k!.shape), heap.output(v!.shape)];
-    const ofQ = [dy!, q!, value!, dQ].map(at) as [number, number, number, number];
-    const ofK = [k!, v!, dK, dV].map(at) as [number, number, number, number];
-    const calls = groups.map(({ qAt, kAt, heads }) => {
-      const [G, Q, O, D] = ofQ.map((address) => address + qAt) as typeof ofQ;
-      const [K, V, E, F] = ofK.map((address) => address + kAt) as typeof ofK;
-      const sizes = [heads, seq, keys, qRow, kRow, headDim] as const;
-      return ['attentionGradient', G, Q, K, V, O, D, E, F, ...sizes, scale!, Number(causal), SCRATCH] as const;
-    });
-    heap.run(calls, 2.5 * work, module.attentionScratchBytes(keys));
-    return [dQ, dK, dV];
-  });
-
   register('CrossEntropy', ({ logits, targets }) => {
     const [rows, vocab] = logits!.shape as [number, number];
     checkTargets(heap.view(targets!), vocab);
@@ -185,20 +154,4 @@ function checkTargets(targets: ArrayLike<number>, vocab: number): void {
       throw new Error(`crossEntropy: target ${targets[i]} at row ${i} is outside the vocabulary of ${vocab}.`);
     }
   }
-}
-
-/** Sizes of an attention, and where the heads of each key-value head start in each batch item, in bytes. */
-function attentionSizes(q: tf.TensorInfo, k: tf.TensorInfo) {
-  const [batch, seq, heads, headDim] = q.shape as [number, number, number, number];
-  const [, keys, kvHeads] = k.shape as [number, number, number, number];
-  const [qRow, kRow, group] = [heads * headDim, kvHeads * headDim, heads / kvHeads];
-  const groups = ranges(batch * kvHeads, 1).map(({ first }) => {
-    const [item, kvHead] = [Math.floor(first / kvHeads), first % kvHeads];
-    return {
-      qAt: (item * seq * qRow + kvHead * group * headDim) * 4,
-      kAt: (item * keys * kRow + kvHead * headDim) * 4,
-      heads: group,
-    };
-  });
-  return { seq, keys, headDim, qRow, kRow, groups, work: 2 * batch * heads * seq * keys * headDim };
 }

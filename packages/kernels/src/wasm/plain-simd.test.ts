@@ -135,47 +135,56 @@ describe('the plain SIMD module', () => {
   });
 
   it.each([
-    [1, 70, false],
-    [67, 67, true],
-    [5, 11, true],
-  ])('attends from %i queries to %i keys, causal %s', async (queries, keys, causal) => {
-    const [batch, heads, kvHeads, headDim, scale] = [2, 4, 2, 6, 0.7];
-    const [q, k] = [random(batch * queries * heads * headDim), random(batch * keys * kvHeads * headDim)];
-    const [v, dO] = [random(k.length), random(q.length)];
-    const [qRow, kRow, group] = [heads * headDim, kvHeads * headDim, heads / kvHeads];
-    const sizes = [group, queries, keys, qRow, kRow, headDim, scale, causal] as const;
-    // Gradients are compared with the relaxed module's, which ops.test.ts holds against automatic differentiation.
-    const results = await onBoth(
-      [q, k, v, dO],
-      [q.length, q.length, k.length, k.length],
-      (module, [Q, K, V, D, O, dQ, dK, dV], scratch) => {
-        for (let part = 0; part < batch * kvHeads; part++) {
-          const [b, kvHead] = [Math.floor(part / kvHeads), part % kvHeads];
-          const x = (b * queries * qRow + kvHead * group * headDim) * 4;
-          const y = (b * keys * kRow + kvHead * headDim) * 4;
-          module.attention(Q! + x, K! + y, V! + y, O! + x, ...sizes, scratch);
-          const inputs = [D! + x, Q! + x, K! + y, V! + y, O! + x] as const;
-          module.attentionGradient(...inputs, dQ! + x, dK! + y, dV! + y, ...sizes, scratch);
-        }
-      },
-    );
-    const expected = new Float64Array(q.length);
-    for (let b = 0; b < batch; b++) {
+    { queries: 1, keys: 523, window: 521, slope: 0.01 },
+    { queries: 67, keys: 67, window: 67, slope: 0 },
+    { queries: 11, keys: 23, window: 5, slope: 0.3 },
+    { queries: 263, keys: 263, window: 151, slope: 0 },
+  ])(
+    'attends from $queries queries to $window of $keys keys, slope $slope',
+    async ({ queries, keys, window, slope }) => {
+      const [heads, headDim, scale] = [2, 6, 0.7];
+      const row = heads * headDim;
+      const [q, dO] = [random(queries * row), random(queries * row)];
+      const [k, v] = [random(keys * row), random(keys * row)];
+      const end = Int32Array.from({ length: queries }, (_, i) => i + 1 + keys - queries);
+      const first = end.map((to) => Math.max(0, to - window));
+      // Gradients are compared with the relaxed module's, which the conformance suite holds against the plain form.
+      const results = await onBoth(
+        [q, k, v, dO, first, end],
+        [q.length, heads * queries, q.length, k.length, k.length],
+        (module, [Q, K, V, D, F, E, O, L, dQ, dK, dV], scratch) => {
+          for (let h = 0; h < heads; h++) {
+            const x = h * headDim * 4;
+            const lse = L! + h * queries * 4;
+            const rows = [row, row, headDim, scale, slope, scratch] as const;
+            module.attention(Q! + x, K! + x, V! + x, O! + x, lse, F!, E!, queries, ...rows);
+            const given = [D! + x, Q! + x, K! + x, V! + x, O! + x, lse] as const;
+            module.attentionGradient(...given, dQ! + x, dK! + x, dV! + x, F!, E!, queries, keys, ...rows);
+          }
+        },
+      );
+      const expected = new Float64Array(q.length);
+      const logSums = new Float64Array(heads * queries);
       for (let h = 0; h < heads; h++) {
         for (let i = 0; i < queries; i++) {
-          const at = ((b * queries + i) * heads + h) * headDim;
-          const key = (j: number) => ((b * keys + j) * kvHeads + Math.floor((h * kvHeads) / heads)) * headDim;
-          const seen = causal ? i + 1 + keys - queries : keys;
-          const weights = Array.from({ length: seen }, (_, j) =>
-            Math.exp(scale * sum(headDim, (d) => q[at + d]! * k[key(j) + d]!)),
-          );
-          const total = sum(seen, (j) => weights[j]!);
-          for (let d = 0; d < headDim; d++) expected[at + d] = sum(seen, (j) => (weights[j]! / total) * v[key(j) + d]!);
+          const at = i * row + h * headDim;
+          const from = first[i]!;
+          const weights = Array.from({ length: end[i]! - from }, (_, j) => {
+            const score = scale * sum(headDim, (d) => q[at + d]! * k[(from + j) * row + h * headDim + d]!);
+            return Math.exp(score - slope * (end[i]! - 1 - from - j));
+          });
+          const total = sum(weights.length, (j) => weights[j]!);
+          logSums[h * queries + i] = Math.log(total);
+          for (let d = 0; d < headDim; d++) {
+            const value = (j: number) => v[(from + j) * row + h * headDim + d]!;
+            expected[at + d] = sum(weights.length, (j) => (weights[j]! / total) * value(j));
+          }
         }
       }
-    }
-    expectNear(results[4]!, expected);
-  });
+      expectNear(results[6]!, expected);
+      expectNear(results[7]!, logSums);
+    },
+  );
 
   it('attends from one token to a cache', async () => {
     const [keys, heads, kvHeads, headDim, scale] = [37, 6, 3, 10, 0.7];

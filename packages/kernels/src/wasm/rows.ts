@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { copyRows, rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
 import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
 
-/** Moving whole rows: gather, its gradient, and the combine step of a Mixture of Experts. */
+/** Moving whole rows: gather, its gradient, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(heap: WasmHeap): void {
   const { module } = heap;
 
@@ -44,6 +45,13 @@ export function installRows(heap: WasmHeap): void {
     const width = tf.util.sizeFromShape(inner);
     module.scatterAddRows(heap.address(x), count, width, heap.address(segmentIds), heap.address(out), numSegments);
     return out;
+  });
+
+  replaceKernel('WriteRows', 'wasm', ({ inputs, attrs }) => {
+    const { target, rows } = inputs as { target: tf.TensorInfo; rows: tf.TensorInfo };
+    const { starts } = attrs as unknown as { starts: number[] };
+    copyRows(heap.view(target), heap.view(rows), rowsOfItems(target, rows, starts));
+    return [];
   });
 
   replaceKernel('TakeRows', 'wasm', ({ inputs }) => {

@@ -14,6 +14,7 @@ import {
   sumOfSquares,
   swiGlu,
 } from '../index.js';
+import { installAttention } from './attention.js';
 import { installDecodeLayer } from './decode-layer.js';
 import { openWasmHeap, type WasmHeap } from './heap.js';
 import { installLayers } from './layers.js';
@@ -101,6 +102,18 @@ const cases: Case[] = [
     op: (q, k, v) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, { causal: true, scale: 0.3 }),
   },
   {
+    name: 'flashAttention over blocks of queries, windowed',
+    inputs: [
+      [1, 523, 2, 16],
+      [1, 523, 1, 16],
+      [1, 523, 1, 16],
+    ],
+    op: (q, k, v) => {
+      const options = { causal: true, scale: 0.25, window: 211, slopes: [0.01, 0.02] };
+      return flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options);
+    },
+  },
+  {
     name: 'combineRows',
     inputs: [
       [2 * 311, 211],
@@ -138,6 +151,7 @@ describeOnBackends('threads', (backend) => {
     installProducts(heaps.get(threads)!);
     installLayers(heaps.get(threads)!);
     installRows(heaps.get(threads)!);
+    installAttention(heaps.get(threads)!);
     installDecodeLayer(heaps.get(threads)!);
   };
   beforeAll(async () => {

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { installInt8 } from './int8.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
 import { Recorder } from './recorder.js';
@@ -13,5 +14,6 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installRows(recorder);
   installLayers(recorder);
   installRotate(recorder);
+  installInt8(recorder);
   installSums();
 }

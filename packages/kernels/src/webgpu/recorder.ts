@@ -8,7 +8,7 @@ import { MAIN, THREADS, threadsFor, type Workgroups } from './workgroups.js';
 interface WebGpuBackend extends tf.KernelBackend {
   readonly device: GPUDevice;
   /** `dtype` is what the buffer holds: a cast from int32 to float32 leaves the integers in place. */
-  readonly tensorMap: { get(dataId: object): { dtype: tf.DataType } };
+  readonly tensorMap: { get(dataId: object): { dtype: tf.DataType; values?: tf.BackendValues | null } };
   commandQueueOwnedIds: WeakSet<object>;
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;
@@ -63,7 +63,7 @@ export class Recorder {
   }
 
   /**
-   * Runs one program over float32 outputs. Without any input or output elements nothing runs and the outputs are zero,
+   * Runs one program; its outputs are new tensors, int32 where the program writes `i32`, or given ones. Without any input or output elements nothing runs and the outputs are zero,
    * since every program here sums over its inputs and WebGPU has no buffer of size 0.
    *
    * @param inputs tensors by the program's names, any order.
@@ -78,11 +78,14 @@ export class Recorder {
     uniforms: Readonly<Record<string, number>>,
     workgroups: Workgroups,
   ): tf.TensorInfo[] {
-    const targets = Object.keys(program.outputs).map((name) => this.#target(outputs[name]!));
+    const targets = Object.entries(program.outputs).map(([name, element]) => this.#target(outputs[name]!, element));
     const sources = Object.entries(program.inputs).map(([name, element]) => this.#source(inputs[name]!, element));
     const bound = [...targets, ...sources.map(({ tensor }) => tensor)];
     if (bound.some(isEmpty)) for (const target of targets) this.#clear(target);
-    else this.#record(program, bound, uniforms, workgroups);
+    else {
+      this.#record(program, bound, uniforms, workgroups);
+      for (const { dataId } of targets) this.#backend.tensorMap.get(dataId).values = null; // the host's copy is old now
+    }
     for (const { tensor, temporary } of sources) if (temporary) this.dispose(tensor);
     return targets;
   }
@@ -99,8 +102,9 @@ export class Recorder {
     this.#backend.disposeData(tensor.dataId);
   }
 
-  #target(output: readonly number[] | tf.TensorInfo): tf.TensorInfo {
-    return 'dataId' in output ? output : this.#backend.makeTensorInfo(output, 'float32');
+  #target(output: readonly number[] | tf.TensorInfo, element: Element): tf.TensorInfo {
+    if ('dataId' in output) return output;
+    return this.#backend.makeTensorInfo(output, element === 'i32' ? 'int32' : 'float32');
   }
 
   #source(tensor: tf.TensorInfo, element: Element): { tensor: tf.TensorInfo; temporary: boolean } {

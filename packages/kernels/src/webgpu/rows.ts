@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
 import { byWidth } from './by-width.js';
-import type { Recorder } from './recorder.js';
+import type { Element, Program, Recorder } from './recorder.js';
 import { inLine, MAIN, SUM_OVER_THREADS, THREADS, threadsFor } from './workgroups.js';
 
 type Infos = Record<string, tf.TensorInfo>;
@@ -77,8 +78,31 @@ ${MAIN}
 }`,
 }));
 
+const writePiece = (element: Element): Program => ({
+  name: 'WriteRows',
+  outputs: { y: element },
+  inputs: { rows: element },
+  uniforms: { start: 'u32', place: 'u32', count: 'u32' },
+  code: `
+${MAIN}
+  let i = group * ${THREADS}u + l;
+  if (i < u.count) { y[u.place + i] = rows[u.start + i]; }
+}`,
+});
+/** The rows of one item go to their place; a thread for each number. */
+const writeRows = { f32: writePiece('f32'), i32: writePiece('i32') };
+
 /** Moving whole rows to the experts and back. */
 export function installRows(recorder: Recorder): void {
+  replaceKernel('WriteRows', 'webgpu', ({ inputs, attrs }) => {
+    const { target, rows } = inputs as Record<'target' | 'rows', tf.TensorInfo>;
+    const { starts } = attrs as unknown as { starts: number[] };
+    const program = writeRows[rows.dtype === 'int32' ? 'i32' : 'f32'];
+    for (const { from: start, to: place, count } of rowsOfItems(target, rows, starts))
+      recorder.run(program, { rows }, { y: target }, { start, place, count }, threadsFor(count));
+    return [];
+  });
+
   replaceKernel('CombineRows', 'webgpu', ({ inputs }) => {
     const { rows, weights, rowOfChoice } = inputs as Infos;
     const [tokens, k] = rowOfChoice!.shape as [number, number];

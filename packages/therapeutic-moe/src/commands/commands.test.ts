@@ -77,7 +77,8 @@ describe('inspect', () => {
     expect(out.parameters.total).toBe(2 * v * d + d + 2 * layer);
     expect(out.parameters.trainable).toBe(2 * 4 * (d + 4 * h + 2 * (d + 2 * h) + 4 * h + d));
     expect(out.bytes).toEqual({ bfloat16: 2 * out.parameters.total, float32: 4 * out.parameters.total });
-    expect(out.kvBytesPerToken.bfloat16).toBe(2 * 2 * 2 * 2 * h);
+    const numbers = 2 * 2 * 2 * h; // layers, k and v, heads
+    expect(out.kvBytesPerToken).toEqual({ bfloat16: 2 * numbers, float32: 4 * numbers, int8: numbers + 2 * 2 * 2 * 4 });
   });
 
   it("counts a model of our own layout too, and refuses one that is nobody's by its file", async () => {

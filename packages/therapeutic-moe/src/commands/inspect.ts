@@ -1,6 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { configFromJson, countParameters, kvValuesPerToken, type ModelConfig } from '@therapeutic-moe/model';
+import {
+  configFromJson,
+  countParameters,
+  kvBytesPerToken,
+  kvValuesPerToken,
+  type ModelConfig,
+} from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
 import { readNumber } from './numbers.js';
 
@@ -8,7 +14,8 @@ import { readNumber } from './numbers.js';
 export interface Inspection {
   readonly parameters: { readonly total: number; readonly trainable: number; readonly activePerToken: number };
   readonly bytes: { readonly bfloat16: number; readonly float32: number };
-  readonly kvBytesPerToken: { readonly bfloat16: number };
+  /** `float32` and `int8` are what a session of ours takes, `bfloat16` what others do. */
+  readonly kvBytesPerToken: { readonly bfloat16: number; readonly float32: number; readonly int8: number };
 }
 
 /** Sizes of a model, from its config alone: nothing is loaded. */
@@ -17,7 +24,11 @@ export function inspect(config: ModelConfig, lora?: { r: number; targetModules: 
   return {
     parameters,
     bytes: { bfloat16: 2 * parameters.total, float32: 4 * parameters.total },
-    kvBytesPerToken: { bfloat16: 2 * kvValuesPerToken(config) },
+    kvBytesPerToken: {
+      bfloat16: 2 * kvValuesPerToken(config),
+      float32: kvBytesPerToken(config, 'float32'),
+      int8: kvBytesPerToken(config, 'int8'),
+    },
   };
 }
 
@@ -52,14 +63,17 @@ export const inspectCommand = defineCommand({
       console.log(JSON.stringify(result));
       return;
     }
-    const { parameters, bytes, kvBytesPerToken } = result;
+    const { parameters, bytes, kvBytesPerToken: cache } = result;
     console.log(`parameters        ${parameters.total.toLocaleString('en')}`);
     console.log(`trainable         ${parameters.trainable.toLocaleString('en')}`);
     console.log(`active per token  ${parameters.activePerToken.toLocaleString('en')}`);
     console.log(
       `bytes             ${bytes.bfloat16.toLocaleString('en')} bfloat16, ${bytes.float32.toLocaleString('en')} float32`,
     );
-    console.log(`cache per token   ${kvBytesPerToken.bfloat16.toLocaleString('en')} bytes bfloat16`);
+    const kinds = (['bfloat16', 'float32', 'int8'] as const).map(
+      (dtype) => `${cache[dtype].toLocaleString('en')} ${dtype}`,
+    );
+    console.log(`cache per token   ${kinds.join(', ')}`);
   },
 });
 
