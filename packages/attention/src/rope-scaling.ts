@@ -40,7 +40,7 @@ export interface DynamicScaling {
  * angles, those that turn less than `betaSlow` times are divided by `factor`, the others lie between; cosines and sines
  * grow by the attention factor.
  *
- * Implementations disagree; this is the third generation, that of current transformers (5.18): the original length is
+ * Implementations disagree; this is the third generation (C), that of current transformers (5.18): the original length is
  * given and `factor` is taken as it is. (The first placed the ramp by the stretched length; the second overrode `factor`
  * by the ratio of the two lengths.)
  */
