@@ -4,7 +4,7 @@ import type { CacheRows } from './cache-rows.js';
 import { RoomTensor, rowsFrom } from './room-tensor.js';
 
 /**
- * Rows in 8 bits, with a scale for each token and head (KIVI, arXiv:2402.02750, keeps values so): `headDim + 4` bytes
+ * Rows in 8 bits, with a scale for each token and head (absmax, LLM.int8(), arXiv:2208.07339): `headDim + 4` bytes
  * instead of `4 headDim`. They are floats again only for the layer that attends.
  */
 export class Int8Rows implements CacheRows {
