@@ -6,4 +6,22 @@ export {
   type AttentionProjections,
 } from './attention.js';
 export { type CachedKeys, ConcatKvCache, GrowingKvCache, type KvCache, type KvRoom } from './kv-cache.js';
-export { type RopeConfig, type RopeScaling, type RopeTables, resolveRopeConfig, ropeTables } from './rope.js';
+export {
+  HybridEncoding,
+  LearnedEncoding,
+  type PositionalEncoding,
+  SinusoidalEncoding,
+  sinusoidalTable,
+} from './positional-encoding.js';
+export { type RopeTables, ropeTables } from './rope.js';
+export { type RopeConfig, resolveRopeConfig } from './rope-config.js';
+export { type RopeFrequencies, ropeFrequencies, ropeStays } from './rope-frequencies.js';
+export type {
+  DynamicScaling,
+  LinearScaling,
+  Llama3Scaling,
+  LongRopeScaling,
+  NtkScaling,
+  RopeScaling,
+  YarnScaling,
+} from './rope-scaling.js';

@@ -8,6 +8,21 @@ import { type RopeConfig, resolveRopeConfig, ropeTables } from './index.js';
 const TABLE = 1e-6;
 
 const plain: RopeConfig = { headDim: 6, theta: 100, scaling: { type: 'none' } };
+const yarn = { type: 'yarn', factor: 4, originalMaxPositionEmbeddings: 16 } as const;
+const llama3 = {
+  type: 'llama3',
+  factor: 8,
+  originalMaxPositionEmbeddings: 16,
+  lowFreqFactor: 1,
+  highFreqFactor: 4,
+} as const;
+const longrope = {
+  type: 'longrope',
+  factor: 8,
+  originalMaxPositionEmbeddings: 16,
+  shortFactor: [1, 1, 2],
+  longFactor: [1, 2, 3],
+} as const;
 
 describe('resolveRopeConfig', () => {
   it('returns the settings frozen', () => {
@@ -20,10 +35,41 @@ describe('resolveRopeConfig', () => {
     [{ headDim: 7 }, 'rope: headDim must be an even whole number, got 7; rotary positions turn pairs of values.'],
     [{ theta: 0 }, 'rope: theta must be above 0, got 0.'],
     [{ theta: '10000' }, 'rope: theta must be above 0, got 10000.'],
-    [{ scaling: { type: 'yarn' } }, "rope: scaling.type must be 'none' or 'linear', got 'yarn'."],
+    [
+      { scaling: { type: 'su' } },
+      "rope: scaling.type must be one of 'none', 'linear', 'ntk', 'dynamic', 'yarn', 'llama3', 'longrope', got 'su'.",
+    ],
+    [{ scaling: { type: 'toString' } }, "got 'toString'."],
     [{ scaling: { type: 'linear', factor: 0.5 } }, 'rope: scaling.factor must be 1 or more, got 0.5'],
     [{ scaling: { type: 'linear' } }, 'rope: scaling.factor must be 1 or more, got undefined'],
     [{ scaling: { type: 'none', factor: 2 } }, "rope: scaling: unknown key 'factor'; known are type."],
+    [
+      { scaling: { type: 'yarn', factor: 4 } },
+      'rope: scaling.originalMaxPositionEmbeddings must be a whole number of 1 or more, got undefined; yarn needs the length before stretching.',
+    ],
+    [{ scaling: { ...yarn, betaFast: 1 } }, 'rope: scaling.betaFast must be above betaSlow, got 1 and 1.'],
+    [{ scaling: { ...yarn, betaSlow: 0 } }, 'rope: scaling.betaSlow must be a number above 0, got 0.'],
+    [{ scaling: { ...yarn, mscale: 1 } }, 'rope: scaling.mscale and mscaleAllDim count together, got 1 and undefined'],
+    [{ scaling: { ...yarn, truncate: 1 } }, 'rope: scaling.truncate must be true or false, got 1.'],
+    [{ scaling: yarn, theta: 1 }, 'rope: theta must be above 1 with yarn scaling, got 1'],
+    [{ scaling: { ...yarn, shortFactor: [1] } }, "rope: scaling: unknown key 'shortFactor'"],
+    [{ scaling: { type: 'ntk', factor: 2 }, headDim: 2 }, 'rope: ntk scaling needs a headDim of 4 or more, got 2'],
+    [
+      { scaling: { type: 'dynamic', factor: 2, originalMaxPositionEmbeddings: 1.5 } },
+      'got 1.5; dynamic needs the length before stretching.',
+    ],
+    [{ scaling: { ...llama3, lowFreqFactor: undefined } }, 'rope: scaling.lowFreqFactor must be a number above 0'],
+    [{ scaling: { ...llama3, highFreqFactor: 1 } }, 'rope: scaling.highFreqFactor must be above lowFreqFactor, got 1'],
+    [
+      { scaling: { ...longrope, longFactor: [1, 2] } },
+      'rope: scaling.longFactor must list headDim / 2 = 3 numbers, one per pair, got 2.',
+    ],
+    [{ scaling: { ...longrope, shortFactor: 7 } }, 'one per pair, got 7.'],
+    [{ scaling: { ...longrope, shortFactor: [1, 0, 1] } }, 'rope: scaling.shortFactor[1] must be a number above 0'],
+    [
+      { scaling: { ...longrope, originalMaxPositionEmbeddings: 1 } },
+      'rope: scaling.originalMaxPositionEmbeddings is 1, whose logarithm is 0; set attentionFactor.',
+    ],
     [{ base: 10 }, "rope: unknown key 'base'; known are headDim, theta, scaling."],
   ])('refuses %j', (change, message) => {
     expect(() => resolveRopeConfig({ ...plain, ...change } as RopeConfig)).toThrow(message);
@@ -47,6 +93,25 @@ describeOnBackends('ropeTables', () => {
       await expectClose(wide.slice(p * 9, p * 9 + 3), narrow.slice(p * 3, p * 3 + 3), TABLE);
     }
     tf.dispose([{ ...stretched }, { ...unscaled }]);
+  });
+
+  it('makes cosines and sines longer by the attention factor', async () => {
+    const scaled = ropeTables({ ...plain, scaling: { ...yarn, attentionFactor: 1.5 } }, 3, 2);
+    const lengths = tf.tidy(() => tf.sqrt(tf.add(tf.square(scaled.cos), tf.square(scaled.sin))));
+    await expectClose(lengths, new Array(6).fill(1.5), TABLE);
+    tf.dispose([{ ...scaled }, lengths]);
+  });
+
+  it('takes the angles of the whole length where the scaling looks at it', async () => {
+    const config = { ...plain, scaling: longrope };
+    const [inside, past] = [ropeTables(config, 5, 2), ropeTables(config, 5, 2, 17)];
+    const angles = (divisors: readonly number[]) =>
+      [5, 6].flatMap((p) => [0, 1, 2].map((i) => (p * 100 ** (-i / 3)) / divisors[i]!));
+    const grown = Math.sqrt(1 + Math.log(8) / Math.log(16));
+    const cosines = (divisors: readonly number[]) => angles(divisors).map((angle) => grown * Math.cos(angle));
+    await expectClose(inside.cos, cosines(longrope.shortFactor), TABLE);
+    await expectClose(past.cos, cosines(longrope.longFactor), TABLE);
+    tf.dispose([{ ...inside }, { ...past }]);
   });
 
   it('makes scores depend on the distance of two positions only', async () => {

@@ -1,0 +1,148 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { dims, filledVariable, normalVariable, type Parameters } from '@therapeutic-moe/nn';
+
+/** Tells a model where tokens stand by adding a vector for each position to the hidden states. */
+export interface PositionalEncoding {
+  /**
+   * @param hidden `[batch, seq, hidden]`.
+   * @param start position of the first token of each row.
+   * @returns the shape of `hidden`. Caller disposes.
+   * @throws when a position is not one that the encoding knows.
+   */
+  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D;
+  parameters(): Parameters;
+  dispose(): void;
+}
+
+/** Fixed waves of every length (`sinusoidalTable`), so that any position has an encoding. */
+export class SinusoidalEncoding implements PositionalEncoding {
+  /** @param hiddenSize even: every wave has a sine and a cosine. */
+  constructor(readonly hiddenSize: number) {
+    checkHiddenSize('SinusoidalEncoding', hiddenSize);
+  }
+
+  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+    const seq = checkPass('SinusoidalEncoding', hidden, start, this.hiddenSize);
+    return tf.tidy(() => tf.add(hidden, sinusoidalTable(this.hiddenSize, start, seq)));
+  }
+
+  parameters(): Parameters {
+    return new Map();
+  }
+
+  dispose(): void {}
+}
+
+/** One learned vector for each position (GPT-2's `wpe`). */
+export class LearnedEncoding implements PositionalEncoding {
+  /** `[positions, hidden]`. */
+  readonly weight: tf.Variable;
+
+  constructor(
+    readonly positions: number,
+    readonly hiddenSize: number,
+    { deviation, seed }: { deviation: number; seed: number },
+  ) {
+    this.weight = positionTable('LearnedEncoding', positions, hiddenSize, deviation, seed);
+  }
+
+  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+    const seq = checkPass('LearnedEncoding', hidden, start, this.hiddenSize, this.positions);
+    return tf.tidy(() => tf.add(hidden, tf.slice(this.weight, [start, 0], [seq, -1])));
+  }
+
+  parameters(): Parameters {
+    return new Map([['weight', this.weight]]);
+  }
+
+  dispose(): void {
+    this.weight.dispose();
+  }
+}
+
+/**
+ * A learned mix of the two: `g * sinusoidal + (1 - g) * learned` with `g = sigmoid(gate)`, a gate for each channel that
+ * starts at 0, one half of each. (A softmax over two logits is the sigmoid of their difference.)
+ */
+export class HybridEncoding implements PositionalEncoding {
+  /** `[positions, hidden]`, the learned part. */
+  readonly weight: tf.Variable;
+  /** `[hidden]`: above 0 the channel leans on the waves, below on the learned part. */
+  readonly gate: tf.Variable;
+
+  /** @param hiddenSize even: every wave has a sine and a cosine. */
+  constructor(
+    readonly positions: number,
+    readonly hiddenSize: number,
+    { deviation, seed }: { deviation: number; seed: number },
+  ) {
+    checkHiddenSize('HybridEncoding', hiddenSize);
+    this.weight = positionTable('HybridEncoding', positions, hiddenSize, deviation, seed);
+    this.gate = filledVariable([hiddenSize], 0);
+  }
+
+  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+    const seq = checkPass('HybridEncoding', hidden, start, this.hiddenSize, this.positions);
+    return tf.tidy(() => {
+      const learned = tf.slice(this.weight, [start, 0], [seq, -1]);
+      const apart = tf.sub(sinusoidalTable(this.hiddenSize, start, seq), learned);
+      return tf.add(hidden, tf.add(learned, tf.mul(tf.sigmoid(this.gate), apart)));
+    });
+  }
+
+  parameters(): Parameters {
+    return new Map([
+      ['weight', this.weight],
+      ['gate', this.gate],
+    ]);
+  }
+
+  dispose(): void {
+    tf.dispose([this.weight, this.gate]);
+  }
+}
+
+/**
+ * Waves whose lengths grow from 2 pi to 10000 * 2 pi: channels `2 i` and `2 i + 1` of position p hold sine and cosine of
+ * `p / 10000^(2 i / hidden)` (Attention Is All You Need, arXiv:1706.03762, section 3.5). Computed in float64 on the host.
+ *
+ * @param hiddenSize even. @param start first position. @param count number of positions.
+ * @returns `[count, hidden]`. Caller disposes.
+ */
+export function sinusoidalTable(hiddenSize: number, start: number, count: number): tf.Tensor2D {
+  const table = new Float32Array(count * hiddenSize);
+  for (let p = 0; p < count; p++) {
+    for (let channel = 0; channel < hiddenSize; channel += 2) {
+      const angle = (start + p) * 10_000 ** (-channel / hiddenSize);
+      table[p * hiddenSize + channel] = Math.sin(angle);
+      table[p * hiddenSize + channel + 1] = Math.cos(angle);
+    }
+  }
+  return tf.tensor2d(table, [count, hiddenSize]);
+}
+
+function positionTable(who: string, positions: number, hiddenSize: number, deviation: number, seed: number) {
+  if (!(Number.isInteger(positions) && positions >= 1))
+    throw new Error(`${who}: positions must be a whole number of 1 or more, got ${positions}.`);
+  return normalVariable([positions, hiddenSize], deviation, seed);
+}
+
+function checkHiddenSize(who: string, hiddenSize: number): void {
+  if (Number.isInteger(hiddenSize) && hiddenSize >= 2 && hiddenSize % 2 === 0) return;
+  throw new Error(
+    `${who}: hiddenSize must be an even whole number, got ${hiddenSize}; every wave has a sine and a cosine.`,
+  );
+}
+
+/** @returns the number of tokens in each row. */
+function checkPass(who: string, hidden: tf.Tensor3D, start: number, hiddenSize: number, positions = Infinity): number {
+  const { seq } = dims(`${who}.apply: hidden`, hidden, ['batch', 'seq', 'hidden'], { hidden: hiddenSize });
+  if (!(Number.isInteger(start) && start >= 0))
+    throw new Error(`${who}.apply: start must be a whole number of 0 or more, got ${start}.`);
+  if (start + seq > positions) {
+    throw new Error(
+      `${who}.apply: ${start + seq} positions exceed the ${positions} learned ones; shorten the input or make the table longer.`,
+    );
+  }
+  return seq;
+}

@@ -1,0 +1,26 @@
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
+import { type RopeScaling, resolveRopeScaling } from './rope-scaling.js';
+
+/** Settings of rotary positions. */
+export interface RopeConfig {
+  /** Even. */
+  readonly headDim: number;
+  /** Base of the frequencies, 10000 in the paper. */
+  readonly theta: number;
+  readonly scaling: RopeScaling;
+}
+
+/** Checks rotary settings and returns them frozen. @throws Error naming field, value and way out. */
+export function resolveRopeConfig(config: RopeConfig): RopeConfig {
+  refuseUnknownKeys('rope', config, ['headDim', 'theta', 'scaling']);
+  const { headDim, theta, scaling } = config;
+  if (!Number.isInteger(headDim) || headDim < 2 || headDim % 2 !== 0) {
+    throw new Error(
+      `rope: headDim must be an even whole number, got ${headDim}; rotary positions turn pairs of values.`,
+    );
+  }
+  if (!(Number.isFinite(theta) && theta > 0)) throw new Error(`rope: theta must be above 0, got ${theta}.`);
+  if (scaling.type === 'yarn' && theta <= 1)
+    throw new Error(`rope: theta must be above 1 with yarn scaling, got ${theta}; pairs must turn ever slower.`);
+  return Object.freeze({ headDim, theta, scaling: resolveRopeScaling(scaling, headDim) });
+}
