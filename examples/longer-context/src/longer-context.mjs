@@ -1,56 +1,47 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
-import { loadModel } from 'therapeutic-moe';
-import { bitsPerByte, costsByText, difference } from './bits-per-byte.mjs';
+import { loadModel, model as modelFiles } from 'therapeutic-moe';
 import { drawCurves } from './draw-curves.mjs';
-import { bucketSums, scoreWindows } from './score-windows.mjs';
+import { scoreWindows } from './score-windows.mjs';
+import { summarise } from './summary.mjs';
 import { readTexts } from './texts.mjs';
 import { tune, writeRows } from './tune.mjs';
 import { variants, writeVariant } from './variants.mjs';
-import { windowsOf } from './windows.mjs';
+import { stretchOf } from './windows.mjs';
 
+/** How much longer than in training the windows are. */
 const FACTOR = 4;
-const BUCKETS = 16;
+/** Blocks, and so points of a curve, in one training length. */
+const TRAINED_POSITIONS = 2;
+const POSITIONS = FACTOR * TRAINED_POSITIONS;
 
 /**
  * Measures a checkpoint at four times its training length, with each way of scaling its positions, as it is and after
- * tuning at that length. What is already in `output` is not computed again.
+ * tuning at that length. What `output` has already is not computed again.
  *
  * @param {{ data?: string, model?: string, output: string, steps: number, windows: number, backend: string }} options
+ *   `windows` are the most of each text.
  */
 export async function run({ data, model = modelDirectory, output, steps, windows: most, backend }) {
-  const { max_position_embeddings: trained } = JSON.parse(await readFile(join(model, 'config.json'), 'utf8'));
-  const length = FACTOR * trained;
-  const bucket = length / BUCKETS;
+  const { maxPositionEmbeddings: trained } = await modelFiles.readModelConfig(model);
+  const [length, block] = [FACTOR * trained, trained / TRAINED_POSITIONS];
   await mkdir(output, { recursive: true });
-  const { sets, training } = await readSets(data, model, backend, { length, stride: trained, most });
+  const { sets, training } = await readSets(data, model, backend, { positions: POSITIONS, block, most });
   const rows = await writeRows(output, training);
 
-  const runs = [];
+  const models = [];
   for (const variant of Object.keys(variants)) {
     const folder = join(output, variant);
-    const plain = await once(join(folder, 'plain.json'), async () => ({
-      model: await writeVariant(model, join(folder, 'plain'), variant, FACTOR),
-    }));
+    const plain = await writeVariant(model, join(folder, 'plain'), variant, FACTOR);
     const tuned = await once(join(folder, 'tuned.json'), () =>
-      tune(plain.model, join(folder, 'tuned'), { rows, length, steps, backend }),
+      tune(plain, join(folder, 'tuned'), { rows, length, steps, backend }),
     );
-    for (const [state, made] of Object.entries({ plain, tuned })) {
-      const scored = await once(join(folder, `${state}-scores.json`), () => scoreSets(made.model, sets, bucket, backend));
-      runs.push({ variant, state, ...made, ...scored });
-    }
+    models.push({ variant, state: 'plain', folder: plain }, { variant, state: 'tuned', ...tuned });
   }
-
-  const results = { trained, length, bucket, steps, sets: sets.map((set, i) => summarise(set, i, runs, bucket)) };
-  await writeFile(join(output, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
-  const names = Object.fromEntries(Object.entries(variants).map(([variant, { name }]) => [variant, name]));
-  for (const set of results.sets) {
-    await writeFile(join(output, `${set.name}.svg`), drawCurves(set, results, names));
-    printTable(set);
-  }
-  console.log(`results: ${join(output, 'results.json')}`);
-  return results;
+  const summaries = [];
+  for (const set of sets) summaries.push(await measure(set, models, { output, block, backend }));
+  return report(output, { trained, length, block, steps }, summaries, models);
 }
 
 /** Computes what a file does not hold yet. */
@@ -65,58 +56,56 @@ async function once(file, compute) {
 async function readSets(data, folder, backend, options) {
   const { tokenizer, decoder } = await loadModel(folder, { backend, logger: console });
   decoder.dispose();
-  const isLong = (text) => tokenizer.encode(text).length >= options.length;
-  const { sets, training } = await readTexts(data, isLong);
-  return { training, sets: sets.map(({ name, texts }) => toSet(name, texts, tokenizer, options)) };
-}
-
-function toSet(name, texts, tokenizer, options) {
-  if (texts.length < 2) {
-    throw new Error(
-      `${name}: ${texts.length} texts are as long as ${options.length} tokens; an interval needs at least 2.`,
-    );
+  const cut = (text) => stretchOf(tokenizer, text, options);
+  const { sets, training } = await readTexts(data, (text) => cut(text) !== undefined);
+  for (const { name, texts } of sets) {
+    if (texts.length < 2)
+      throw new Error(`${name}: an interval needs at least 2 texts that are long enough, got ${texts.length}.`);
   }
-  const windows = windowsOf(tokenizer, texts, options);
-  console.log(`${name}: ${windows.length} windows of ${options.length} tokens from ${texts.length} texts`);
-  return { name, texts: texts.length, windows };
+  return { training, sets: sets.map(({ name, texts }) => ({ name, stretches: texts.map(cut) })) };
 }
 
-async function scoreSets(folder, sets, bucket, backend) {
+/** Scores every model on one set of texts. */
+async function measure({ name, stretches }, models, { output, block, backend }) {
+  const runs = [];
+  for (const { variant, state, folder } of models) {
+    console.log(`${name}: ${variant}, ${state}`);
+    const scores = join(output, variant, `${state}-${name}.json`);
+    runs.push({ variant, state, ...(await once(scores, () => score(folder, stretches, block, backend))) });
+  }
+  return summarise({ name, stretches }, runs, TRAINED_POSITIONS);
+}
+
+/** @returns nats as `[texts][windows][positions]`, and the seconds it took. */
+async function score(folder, stretches, block, backend) {
   const { decoder } = await loadModel(folder, { backend });
   const began = performance.now();
-  const scores = [];
-  for (const { windows } of sets) scores.push(await scoreWindows(decoder, windows, bucket));
+  const nats = [];
+  for (const { windows } of stretches) nats.push(await scoreWindows(decoder, windows, block));
   decoder.dispose();
-  return { scores, scoringSeconds: (performance.now() - began) / 1000 };
+  return { nats, seconds: (performance.now() - began) / 1000 };
 }
 
-/** The curves of one set: bits per byte of each bucket, up to the training length, beyond it, and beyond it against no scaling. */
-function summarise({ name, texts, windows }, set, runs, bucket) {
-  const bytes = windows.map((window) => bucketSums(window.bytes, bucket));
-  const inTraining = BUCKETS / FACTOR;
-  const costs = ({ scores }, from, to) => costsByText(windows, scores[set], bytes, [from, to]);
-  const curves = runs.map((one) => {
-    const none = runs.find(({ variant, state }) => variant === 'none' && state === one.state);
-    const beyond = costs(one, inTraining, BUCKETS);
-    return {
-      variant: one.variant,
-      state: one.state,
-      buckets: Array.from({ length: BUCKETS }, (_, at) => bitsPerByte(costs(one, at, at + 1))),
-      within: bitsPerByte(costs(one, 0, inTraining)),
-      beyond: bitsPerByte(beyond),
-      beyondAgainstNone: difference(beyond, costs(none, inTraining, BUCKETS)),
-      seconds: { scoring: one.scoringSeconds, tuning: one.seconds },
-    };
-  });
-  const total = bytes.flat().reduce((sum, one) => sum + one, 0);
-  return { name, texts, windows: windows.length, bytes: total, curves };
+async function report(output, settings, summaries, models) {
+  const tuning = models.flatMap(({ variant, seconds, tokens }) => (seconds ? [{ variant, seconds, tokens }] : []));
+  const results = { ...settings, tuning, sets: summaries };
+  await writeFile(join(output, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
+  const names = Object.fromEntries(Object.entries(variants).map(([variant, { name }]) => [variant, name]));
+  for (const set of summaries) {
+    await writeFile(join(output, `${set.name}.svg`), drawCurves(set, settings, names));
+    printTable(set, names);
+  }
+  console.log(`\nresults and plots: ${output}`);
+  return results;
 }
 
 const interval = ({ value, low, high }) => `${value.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
 
-function printTable({ name, curves }) {
-  console.log(`\n${name}: bits per byte\n| positions | state | within | beyond | beyond, against none |\n|---|---|---|---|---|`);
-  for (const { variant, state, within, beyond, beyondAgainstNone } of curves) {
-    console.log(`| ${variant} | ${state} | ${interval(within)} | ${interval(beyond)} | ${interval(beyondAgainstNone)} |`);
-  }
+function printTable({ name, texts, windows, bytes, curves }, names) {
+  console.log(
+    `\n${name}: ${texts} texts, ${windows} windows, ${bytes} bytes counted; bits per byte with 95 % intervals`,
+  );
+  console.log('| positions | weights | last trained | beyond | beyond less last trained |\n|---|---|---|---|---|');
+  for (const { variant, state, within, beyond, gain } of curves)
+    console.log(`| ${names[variant]} | ${state} | ${interval(within)} | ${interval(beyond)} | ${interval(gain)} |`);
 }

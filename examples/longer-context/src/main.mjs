@@ -1,4 +1,4 @@
-// usage: node src/main.mjs [--data DIR] [--steps 60] [--windows 40] [--output FOLDER] [--backend auto]
+// usage: node src/main.mjs [--data DIR] [--steps 60] [--windows 16] [--output FOLDER] [--backend auto]
 // (build the workspace first: npm run setup && npm run build)
 import { run } from './longer-context.mjs';
 import { readOptions } from './options.mjs';

@@ -11,7 +11,7 @@ export function readOptions(args) {
       data: { type: 'string' },
       model: { type: 'string' },
       steps: { type: 'string', default: '60' },
-      windows: { type: 'string', default: '40' },
+      windows: { type: 'string', default: '16' },
       output: { type: 'string' },
       backend: { type: 'string', default: 'auto' },
     },

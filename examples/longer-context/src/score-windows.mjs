@@ -2,38 +2,30 @@ import * as tf from '@tensorflow/tfjs-core';
 import { kernels } from 'therapeutic-moe';
 
 /**
- * What a model pays for windows, summed over neighbouring positions.
+ * What windows cost a model, block by block.
  *
  * @param {import('therapeutic-moe').model.CausalLm} decoder
- * @param {import('./windows.mjs').Window[]} windows
- * @param {number} bucket positions to a sum; divides the windows' length.
- * @returns {Promise<number[][]>} nats, `[windows][buckets]`.
+ * @param {Int32Array[]} windows each `[blocks * block + 1]`.
+ * @param {number} block tokens of a block.
+ * @returns {Promise<number[][]>} nats, `[windows][blocks]`.
  */
-export async function scoreWindows(decoder, windows, bucket) {
-  const scores = [];
-  for (const { ids } of windows) scores.push(bucketSums(await natsOf(decoder, ids), bucket));
-  return scores;
+export async function scoreWindows(decoder, windows, block) {
+  const nats = [];
+  for (const ids of windows) nats.push(await natsByBlock(decoder, ids, block));
+  return nats;
 }
 
-/** Nats of each target, `[length]`. */
-async function natsOf(decoder, ids) {
-  const loss = tf.tidy(() => {
+async function natsByBlock(decoder, ids, block) {
+  const sums = tf.tidy(() => {
     const inputs = tf.tensor2d(ids.subarray(0, -1), [1, ids.length - 1], 'int32');
     const { logits } = decoder.forward(inputs);
-    return kernels.crossEntropy(tf.reshape(logits, [-1, decoder.vocabSize]), tf.tensor1d(ids.subarray(1), 'int32'));
+    const rows = tf.reshape(logits, [-1, decoder.vocabSize]);
+    const loss = kernels.crossEntropy(rows, tf.tensor1d(ids.subarray(1), 'int32'));
+    return tf.sum(tf.reshape(loss, [-1, block]), 1);
   });
   try {
-    return await loss.data();
+    return [...(await sums.data())];
   } finally {
-    loss.dispose();
+    sums.dispose();
   }
-}
-
-/** Sums of `bucket` neighbours each. */
-export function bucketSums(values, bucket) {
-  const sums = new Array(values.length / bucket).fill(0);
-  values.forEach((value, position) => {
-    sums[Math.floor(position / bucket)] += value;
-  });
-  return sums;
 }

@@ -14,7 +14,7 @@ const RECIPE_SEED = 7;
  * file held out.
  *
  * @param {string | undefined} folder that holds `openstax_psychology` and, if there, `annomi`.
- * @param {(text: string) => boolean} isLong whether a text fills a window.
+ * @param {(text: string) => boolean} isLong whether a text is long enough to be measured.
  * @returns {Promise<{ sets: { name: string, texts: string[] }[], training: string[] }>}
  */
 export async function readTexts(folder, isLong) {
@@ -30,8 +30,7 @@ export async function readTexts(folder, isLong) {
   return { sets, training };
 }
 
-const proseOf = ({ sections }) =>
-  sections.flatMap(({ heading, paragraphs }) => [heading, ...paragraphs]).join('\n\n');
+const proseOf = ({ sections }) => sections.flatMap(({ heading, paragraphs }) => [heading, ...paragraphs]).join('\n\n');
 
 function splitDocuments(isLong) {
   const texts = documents().map((path) => readFileSync(path, 'utf8'));

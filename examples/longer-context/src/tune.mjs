@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runTrain, trainer } from 'therapeutic-moe';
 
@@ -15,7 +15,7 @@ export async function writeRows(folder, texts) {
  * Tunes all weights of a checkpoint on rows of `length` tokens. Routing losses are off: they would pull apart, on texts
  * of one kind, what the router has learnt of four.
  *
- * @returns {Promise<{ model: string, seconds: number, tokens: number }>} the tuned checkpoint's folder, and what it cost.
+ * @returns {Promise<{ folder: string, seconds: number, tokens: number }>} the tuned checkpoint's folder, and what it cost.
  */
 export async function tune(from, output, { rows, length, steps, backend }) {
   const config = trainer.resolveTrainConfig({
@@ -27,13 +27,14 @@ export async function tune(from, output, { rows, length, steps, backend }) {
     data: { format: 'text', train: [rows], sequenceLength: length },
     training: {
       steps,
-      batchSize: 2,
+      batchSize: 1,
       learningRate: 3e-4,
       warmupSteps: Math.min(5, steps - 1),
       weightDecay: 0,
     },
     auxiliary: { klBalance: 0, zLoss: 0 },
   });
+  await rm(output, { recursive: true, force: true }); // of a run that was broken off
   const { model, result } = await runTrain(config, { logger: lineLogger });
-  return { model, seconds: result.elapsedSeconds, tokens: result.tokens };
+  return { folder: model, seconds: result.elapsedSeconds, tokens: result.tokens };
 }

@@ -1,32 +1,48 @@
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { model as models } from 'therapeutic-moe';
 
 /**
- * Ways to let a checkpoint serve more positions than it was trained on: a name, and what it changes in `config.json`.
- * The weights stay as they are.
+ * Ways to let a model serve more positions than it was trained on: a name, and what it changes in the config. The weights
+ * stay as they are.
  *
- * @type {Record<string, { name: string, change: (config: { max_position_embeddings: number, rope_theta: number }, factor: number) => object }>}
+ * @type {Record<string, { name: string, change: (trained: number, factor: number) => import('therapeutic-moe').model.ConfigOverrides }>}
  */
 export const variants = {
   none: {
     name: 'no scaling',
-    change: ({ max_position_embeddings: trained }, factor) => ({ max_position_embeddings: trained * factor }),
+    change: (trained, factor) => ({ maxPositionEmbeddings: trained * factor }),
   },
   linear: {
     name: 'linear interpolation',
-    change: ({ rope_theta }, factor) => ({ rope_parameters: { rope_theta, rope_type: 'linear', factor } }),
+    change: (_, factor) => ({ ropeScaling: { type: 'linear', factor } }),
+  },
+  yarn: {
+    name: 'YaRN',
+    change: (trained, factor) => ({
+      maxPositionEmbeddings: trained * factor,
+      ropeScaling: { type: 'yarn', factor, originalMaxPositionEmbeddings: trained },
+    }),
   },
 };
 
 /**
- * Copies a checkpoint folder and changes its config.
+ * Writes a checkpoint with the same weights and tokenizer and another config.
  *
  * @returns the folder written.
  */
 export async function writeVariant(from, to, variant, factor) {
-  const config = JSON.parse(await readFile(join(from, 'config.json'), 'utf8'));
-  await cp(from, to, { recursive: true });
-  const changed = { ...config, ...variants[variant].change(config, factor) };
-  await writeFile(join(to, 'config.json'), `${JSON.stringify(changed, null, 2)}\n`);
+  const model = await models.loadModelDirectory(from);
+  const changes = variants[variant].change(model.config.maxPositionEmbeddings, factor);
+  const changed = models.CausalLm.empty(models.resolveConfig({ ...model.config, ...changes }));
+  try {
+    for (const part of ['parameters', 'buffers'])
+      for (const [path, variable] of changed[part]()) variable.assign(model[part]().get(path));
+    await models.saveModelDirectory(changed, to);
+  } finally {
+    model.dispose();
+    changed.dispose();
+  }
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) await copyFile(join(from, name), join(to, name));
   return to;
 }

@@ -22,6 +22,7 @@ import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } fr
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
+import { maxPositions } from './max-positions.js';
 import type { ModelConfig } from './model-config.js';
 import { layerCache } from './sequence-cache.js';
 
@@ -97,10 +98,9 @@ export class CausalLm implements LinearHost {
     return this.config.vocabSize;
   }
 
-  /** Positions it serves: those it was trained on, times the factor of linear position interpolation. */
+  /** Positions it serves. */
   get maxPositions(): number {
-    const { maxPositionEmbeddings, ropeScaling } = this.config;
-    return Math.floor(maxPositionEmbeddings * (ropeScaling.type === 'linear' ? ropeScaling.factor : 1));
+    return maxPositions(this.config);
   }
 
   /**

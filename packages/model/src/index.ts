@@ -3,6 +3,7 @@ export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.j
 export { DecoderSession } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
+export { maxPositions } from './max-positions.js';
 export type {
   ExpertKind,
   MixtureConfig,
