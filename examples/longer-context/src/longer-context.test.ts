@@ -50,11 +50,11 @@ describe('stretchOf', () => {
 
   it('scores each counted block at every position', () => {
     const { windows, counted } = stretchOf(tokenizer, text, { positions: 3, block: 5, most: 7 });
-    const ids = [tokenizer.eosTokenId, ...tokenizer.encode(text)];
+    const ids = [tokenizer.eosTokenId as number, ...tokenizer.encode(text)];
     expect(windows).toHaveLength(7);
     for (const [w, own] of windows.entries()) expect([...own]).toEqual(ids.slice(5 * w, 5 * w + 16));
     expect(counted).toMatchObject({ first: 2, last: 6 });
-    const bytes = ids.slice(11, 36).reduce((sum, id) => sum + tokenizer.tokenBytes(id as number).length, 0);
+    const bytes = ids.slice(11, 36).reduce((sum, id) => sum + tokenizer.tokenBytes(id).length, 0);
     expect(counted.bytes).toBe(bytes);
     // The cost of a window's block named by its place in the text: each position gathers the same blocks.
     const blocks = windows.map((_: unknown, w: number) => [0, 1, 2].map((position) => 10 ** (w + position)));
