@@ -10,18 +10,16 @@ const rope: RopeConfig = { headDim: 4, theta: 10_000, scaling: { type: 'none' } 
 /** float32 sums in another order, through a softmax. */
 const CLOSE = 1e-5;
 
-function createAttention({ hiddenSize, numAttentionHeads, numKeyValueHeads, headDim }: AttentionConfig): Attention {
+function createAttention(config: AttentionConfig): Attention {
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const project = (input: number, output: number, seed: number) =>
     Linear.create(input, output, { deviation: 0.6, seed });
-  return new Attention(
-    { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim },
-    {
-      q_proj: project(hiddenSize, numAttentionHeads * headDim, 1),
-      k_proj: project(hiddenSize, numKeyValueHeads * headDim, 2),
-      v_proj: project(hiddenSize, numKeyValueHeads * headDim, 3),
-      o_proj: project(numAttentionHeads * headDim, hiddenSize, 4),
-    },
-  );
+  return new Attention(config, {
+    q_proj: project(hiddenSize, numAttentionHeads * headDim, 1),
+    k_proj: project(hiddenSize, numKeyValueHeads * headDim, 2),
+    v_proj: project(hiddenSize, numKeyValueHeads * headDim, 3),
+    o_proj: project(numAttentionHeads * headDim, hiddenSize, 4),
+  });
 }
 
 const hiddenStates = () => tf.randomNormal<tf.Rank.R3>([2, SEQ, 5], 0, 1, 'float32', 5);
@@ -75,6 +73,53 @@ describeOnBackends('Attention', () => {
     attention.dispose();
   });
 
+  it('with ALiBi knows the order of tokens without any rotation, and decodes as in one pass', async () => {
+    const [attention, x] = [createAttention({ ...config, alibi: true }), hiddenStates()];
+    const whole = attention.apply(x, {});
+    const store = new ConcatKvCache(SEQ);
+    const pieces = tf.tidy(() => {
+      const parts = tf.split(x, [4, 1, 2], 1) as tf.Tensor3D[];
+      return tf.concat3d(
+        parts.map((part) => attention.apply(part, { cache: { store, layer: 0 } })),
+        1,
+      );
+    });
+    await expectClose(pieces, whole, CLOSE);
+    // Without slopes tokens cannot tell positions apart: the last output does not see the order of the others.
+    const order = tf.tensor1d([2, 0, 5, 1, 4, 3, 6], 'int32');
+    const lastOf = (layer: Attention, y: tf.Tensor3D) =>
+      tf.tidy(() => tf.slice(layer.apply(y, {}), [0, SEQ - 1, 0], [-1, 1, -1]));
+    const shuffled = tf.gather(x, order, 1);
+    const blind = createAttention(config);
+    const [a, b, c, d] = [lastOf(blind, x), lastOf(blind, shuffled), lastOf(attention, x), lastOf(attention, shuffled)];
+    await expectClose(a, b, CLOSE);
+    const [apart] = await tf.tidy(() => tf.max(tf.abs(tf.sub(c, d)))).data();
+    expect(apart).toBeGreaterThan(0.01);
+    store.dispose();
+    tf.dispose([x, whole, pieces, order, shuffled, a, b, c, d]);
+    attention.dispose();
+    blind.dispose();
+  });
+
+  it('with interleaved pairs equals the half-split layout of reordered projections', async () => {
+    const [halves, neighbours, x] = [createAttention(config), createAttention(config), hiddenStates()];
+    const order = tf.tensor1d([0, 2, 1, 3], 'int32'); // headDim 4: place 2 i holds value i, place 2 i + 1 value i + 2
+    for (const name of ['q_proj', 'k_proj']) {
+      tf.tidy(() => {
+        const weight = neighbours.parameters().get(`${name}.weight`)!;
+        const heads = tf.reshape(weight, [5, -1, 4]);
+        weight.assign(tf.reshape(tf.gather(heads, order, 2), weight.shape));
+      });
+    }
+    const [a, b] = [halves, neighbours].map((attention, i) =>
+      tf.tidy(() => attention.apply(x, { rope: ropeTables({ ...rope, interleaved: i === 1 }, 3, SEQ) })),
+    );
+    await expectClose(a!, b!, CLOSE);
+    tf.dispose([x, order, a!, b!]);
+    halves.dispose();
+    neighbours.dispose();
+  });
+
   it('with grouped key-value heads equals full heads that repeat them', async () => {
     const [grouped, x] = [createAttention(config), hiddenStates()];
     const full = createAttention({ ...config, numKeyValueHeads: 6 });
@@ -124,7 +169,7 @@ describeOnBackends('Attention', () => {
     const wide = tf.ones<tf.Rank.R3>([2, 3, 7]);
     expect(() => wholePass(attention, wide)).toThrow('attention.apply: x must be [batch, seq, 5], got [2, 3, 7].');
     const x = hiddenStates();
-    expect(() => tf.tidy(() => attention.apply(x, { rope: ropeTables(rope, 0, 3) }))).toThrow('cos must be [7, 2]');
+    expect(() => tf.tidy(() => attention.apply(x, { rope: ropeTables(rope, 0, 3) }))).toThrow('cos must be [7,2]');
     tf.dispose([wide, x]);
     attention.dispose();
   });

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { flashAttention, type KeyRanges, rotate } from '@therapeutic-moe/kernels';
+import { flashAttention, type KeyRanges, type RopeTables, rotate } from '@therapeutic-moe/kernels';
 import { type ApplyContext, dims, joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
+import { alibiSlopes } from './alibi-slopes.js';
 import type { CachedKeys, KvCache } from './kv-cache.js';
-import type { RopeTables } from './rope.js';
 
 /** Head counts and sizes. `headDim` is explicit: it need not be `hidden / heads`. */
 export interface AttentionConfig {
@@ -13,6 +13,8 @@ export interface AttentionConfig {
   readonly headDim: number;
   /** Most tokens that a token sees, itself included (Mistral's `sliding_window`). Absent: all before it. */
   readonly slidingWindow?: number;
+  /** Keys lose score by their distance (`alibiSlopes`), which stands in for positions elsewhere. Absent: they do not. */
+  readonly alibi?: boolean;
 }
 
 /** The four projections of attention under Hugging Face's names. */
@@ -46,6 +48,8 @@ export interface AttentionLayer {
 
 /** Causal grouped-query attention with rotary positions. */
 export class Attention implements AttentionLayer {
+  readonly #slopes: readonly number[] | undefined;
+
   /** @param projections replaceable, so that an adapter can be put around each; owned by this layer. */
   constructor(
     readonly config: AttentionConfig,
@@ -69,6 +73,7 @@ export class Attention implements AttentionLayer {
         throw new Error(`attention: ${name} must map ${input} to ${output}, got ${inputSize} to ${outputSize}.`);
       }
     }
+    this.#slopes = config.alibi ? alibiSlopes(numAttentionHeads) : undefined;
   }
 
   /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
@@ -77,16 +82,18 @@ export class Attention implements AttentionLayer {
       hidden: this.config.hiddenSize,
     });
     const { numAttentionHeads, numKeyValueHeads, headDim, slidingWindow: window } = this.config;
+    const slopes = this.#slopes;
     return tf.tidy(() => {
       const project = (name: keyof AttentionProjections, heads: number) =>
         tf.reshape(this.projections[name].apply(x, context), [batch, seq, heads, headDim]) as tf.Tensor4D;
-      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope.cos, rope.sin) : heads);
+      const turned = (heads: tf.Tensor4D) => (rope ? rotate(heads, rope) : heads);
       const q = turned(project('q_proj', numAttentionHeads));
       const k = turned(project('k_proj', numKeyValueHeads));
       const v = project('v_proj', numKeyValueHeads);
       const seen: CachedKeys = cache ? cache.store.append(cache.layer, k, v) : { k, v, ...(ranges && { ranges }) };
       const visible = { causal: !cache || !seen.ranges, ...(seen.ranges && { ranges: seen.ranges }) };
-      const options = { ...visible, scale: headDim ** -0.5, ...(window !== undefined && { window }) };
+      const biased = { ...(window !== undefined && { window }), ...(slopes && { slopes }) };
+      const options = { ...visible, scale: headDim ** -0.5, ...biased };
       const mixed = flashAttention(q, seen.k, seen.v, options);
       return this.projections.o_proj.apply(tf.reshape(mixed, [batch, seq, -1]), context) as tf.Tensor3D;
     });

@@ -1,3 +1,5 @@
+export type { RopeTables } from '@therapeutic-moe/kernels';
+export { alibiSlopes } from './alibi-slopes.js';
 export {
   Attention,
   type AttentionConfig,
@@ -13,7 +15,7 @@ export {
   SinusoidalEncoding,
   sinusoidalTable,
 } from './positional-encoding.js';
-export { type RopeTables, ropeTables } from './rope.js';
+export { type RopeRow, ropeTables, ropeTablesOfRows } from './rope.js';
 export { type RopeConfig, resolveRopeConfig } from './rope-config.js';
 export { type RopeFrequencies, ropeFrequencies, ropeStays } from './rope-frequencies.js';
 export type {

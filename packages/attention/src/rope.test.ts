@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { rotate } from '@therapeutic-moe/kernels';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
-import { type RopeConfig, resolveRopeConfig, ropeTables } from './index.js';
+import { type RopeConfig, resolveRopeConfig, ropeTables, ropeTablesOfRows } from './index.js';
 
 /** float32 tables of angles computed in float64. */
 const TABLE = 1e-6;
@@ -70,7 +70,8 @@ describe('resolveRopeConfig', () => {
       { scaling: { ...longrope, originalMaxPositionEmbeddings: 1 } },
       'rope: scaling.originalMaxPositionEmbeddings is 1, whose logarithm is 0; set attentionFactor.',
     ],
-    [{ base: 10 }, "rope: unknown key 'base'; known are headDim, theta, scaling."],
+    [{ interleaved: 1 }, 'rope: interleaved must be true or false, got 1.'],
+    [{ base: 10 }, "rope: unknown key 'base'; known are headDim, theta, scaling, interleaved."],
   ])('refuses %j', (change, message) => {
     expect(() => resolveRopeConfig({ ...plain, ...change } as RopeConfig)).toThrow(message);
   });
@@ -114,13 +115,31 @@ describeOnBackends('ropeTables', () => {
     tf.dispose([{ ...inside }, { ...past }]);
   });
 
+  it('of rows gives each row the tables of its own position and length', async () => {
+    const config = { ...plain, scaling: longrope, interleaved: true };
+    const rows = ropeTablesOfRows(config, [{ start: 2 }, { start: 14 }, { start: 3, length: 23 }], 5);
+    const single = [ropeTables(config, 2, 5), ropeTables(config, 14, 5), ropeTables(config, 3, 5, 23)];
+    expect([rows.layout, rows.cos.shape]).toEqual([single[0]!.layout, [3, 5, 3]]);
+    for (const table of ['cos', 'sin'] as const) {
+      const stacked = tf.stack(single.map((tables) => tables[table]));
+      await expectClose(rows[table], stacked, 0);
+      stacked.dispose();
+    }
+    tf.dispose([rows, ...single].map(({ cos, sin }) => [cos, sin]));
+  });
+
+  it('says which layout the pairs have', () => {
+    const [halves, neighbours] = [ropeTables(plain, 0, 1), ropeTables({ ...plain, interleaved: true }, 0, 1)];
+    expect([halves.layout, neighbours.layout]).toEqual(['half-split', 'interleaved']);
+    tf.dispose([halves, neighbours].map(({ cos, sin }) => [cos, sin]));
+  });
+
   it('makes scores depend on the distance of two positions only', async () => {
     const [q, k] = [2, 3].map((seed) => tf.randomNormal<tf.Rank.R4>([1, 1, 1, 6], 0, 1, 'float32', seed));
     const scoreAt = async (queryPosition: number, keyPosition: number) => {
       const score = tf.tidy(() => {
         const turned = ([x, position]: [tf.Tensor4D, number]) => {
-          const { cos, sin } = ropeTables(plain, position, 1);
-          return rotate(x, cos, sin);
+          return rotate(x, ropeTables(plain, position, 1));
         };
         return tf.sum(tf.mul(turned([q!, queryPosition]), turned([k!, keyPosition])));
       });

@@ -1,7 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { type DecodeLayerWeights, decodeLayer, decodeLayerReference, hasDecodeLayer } from './index.js';
+import {
+  type DecodeLayerWeights,
+  decodeLayer,
+  decodeLayerReference,
+  hasDecodeLayer,
+  type RopeTables,
+  type RotaryLayout,
+} from './index.js';
 
 /** float32 sums of a few dozen products in another order. */
 const SUM = 1e-5;
@@ -18,6 +25,7 @@ interface Sizes {
   readonly normalise: boolean;
   readonly rows: number;
   readonly position: number;
+  readonly layout?: RotaryLayout;
 }
 
 const grouped: Sizes = {
@@ -30,6 +38,7 @@ const cases: readonly [name: string, sizes: Sizes][] = [
   ['three experts, not normalised', { ...grouped, k: 3, normalise: false }],
   ["one expert of two, in the cache's last row", { ...grouped, experts: 2, k: 1, normalise: false, position: 10 }],
   ['one key-value head, the first token', { ...grouped, kvHeads: 1, position: 0 }],
+  ['neighbouring pairs', { ...grouped, layout: 'interleaved' }],
   ['no experts', { ...grouped, experts: 0 }],
   ['sizes that fill whole vectors', { ...grouped, hidden: 32, headDim: 16, intermediate: 24, rows: 40, position: 37 }],
 ];
@@ -38,7 +47,19 @@ let seed = 1;
 const random = <R extends tf.Rank>(...shape: number[]) =>
   tf.randomNormal(shape as [number], 0, (shape.at(-2) ?? 1) ** -0.5, 'float32', seed++) as tf.Tensor as tf.Tensor<R>;
 
-function inputsOf({ hidden, heads, kvHeads, headDim, intermediate, experts, k, normalise, rows, position }: Sizes) {
+function inputsOf({
+  hidden,
+  heads,
+  kvHeads,
+  headDim,
+  intermediate,
+  experts,
+  k,
+  normalise,
+  rows,
+  position,
+  layout,
+}: Sizes) {
   const stack = experts ? [experts] : [];
   const weights: DecodeLayerWeights = {
     inputNorm: random(hidden),
@@ -54,7 +75,8 @@ function inputsOf({ hidden, heads, kvHeads, headDim, intermediate, experts, k, n
   const cacheShape = [1, rows, kvHeads, headDim] as const;
   const cache = { k: random<tf.Rank.R4>(...cacheShape), v: random<tf.Rank.R4>(...cacheShape), position };
   const angles = Float32Array.from({ length: headDim / 2 }, (_, i) => position * 0.3 ** i);
-  const rotation = { cos: tf.tensor2d([[...angles.map(Math.cos)]]), sin: tf.tensor2d([[...angles.map(Math.sin)]]) };
+  const [cos, sin] = [tf.tensor2d([[...angles.map(Math.cos)]]), tf.tensor2d([[...angles.map(Math.sin)]])];
+  const rotation: RopeTables = { cos, sin, layout };
   const options = { epsilon: 1e-5, numExpertsPerTok: k, normTopkProb: normalise };
   return [random<tf.Rank.R2>(1, hidden), weights, cache, rotation, options] as const;
 }

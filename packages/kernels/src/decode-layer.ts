@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { flashAttentionReference } from './flash-attention.js';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { rmsNormReference } from './rms-norm.js';
-import { rotateReference } from './rotate.js';
+import { type RopeTables, rotateReference } from './rotate.js';
 import { swiGluReference } from './swi-glu.js';
 
 /** Weights of one decoder layer, matrices `[input, output]`, read where they lie. */
@@ -66,12 +66,6 @@ export type DecodedRouting = {
   readonly weights: tf.Tensor2D;
 };
 
-/** Cosines and sines of one position, each `[1, headDim / 2]`. */
-export interface DecodeRotation {
-  readonly cos: tf.Tensor2D;
-  readonly sin: tf.Tensor2D;
-}
-
 /** Whether the active backend has the kernel of `decodeLayer`. */
 export function hasDecodeLayer(): boolean {
   return hasFusedKernel('DecodeLayer');
@@ -83,13 +77,14 @@ export function hasDecodeLayer(): boolean {
  * value are written into the cache in place. For decoding only: it has no gradient.
  *
  * @param hidden `[1, hidden]`.
+ * @param rotation tables of the token's position: `[1, headDim / 2]`, or `[1, 1, headDim / 2]`.
  * @throws when the backend has no such kernel, shapes do not fit, or a gate logit is not finite.
  */
 export function decodeLayer(
   hidden: tf.Tensor2D,
   weights: DecodeLayerWeights,
   cache: DecodeCache,
-  rotation: DecodeRotation,
+  rotation: RopeTables,
   options: DecodeLayerOptions,
 ): DecodedLayer {
   if (!hasDecodeLayer()) {
@@ -100,8 +95,8 @@ export function decodeLayer(
   const { k: keys, v: values, position } = cache;
   const [next, logits, probabilities, indices, shares] = runFusedKernel<tf.Tensor2D[]>(
     'DecodeLayer',
-    { hidden, ...weights, keys, values, ...rotation },
-    { ...options, position },
+    { hidden, ...weights, keys, values, cos: rotation.cos, sin: rotation.sin },
+    { ...options, position, interleaved: rotation.layout === 'interleaved' },
   );
   if (!logits) return { hidden: next! };
   return { hidden: next!, routing: { logits, probabilities: probabilities!, indices: indices!, weights: shares! } };
@@ -115,7 +110,7 @@ export function decodeLayerReference(
   hidden: tf.Tensor2D,
   weights: DecodeLayerWeights,
   { k, v, position }: DecodeCache,
-  { cos, sin }: DecodeRotation,
+  rotation: RopeTables,
   { epsilon, numExpertsPerTok, normTopkProb }: DecodeLayerOptions,
 ): DecodedLayer & { readonly k: tf.Tensor4D; readonly v: tf.Tensor4D } {
   const headDim = k.shape[3];
@@ -123,11 +118,11 @@ export function decodeLayerReference(
     const x = rmsNormReference(hidden, weights.inputNorm as tf.Tensor1D, epsilon) as tf.Tensor2D;
     const heads = (weight: tf.Tensor) =>
       tf.reshape(tf.matMul(x, weight as tf.Tensor2D), [1, 1, -1, headDim]) as tf.Tensor4D;
-    const key = rotateReference(heads(weights.k), cos, sin);
+    const key = rotateReference(heads(weights.k), rotation);
     const value = heads(weights.v);
     const seen = (held: tf.Tensor4D, fresh: tf.Tensor4D) =>
       tf.concat4d([tf.slice4d(held, [0, 0, 0, 0], [1, position, -1, -1]), fresh], 1);
-    const query = rotateReference(heads(weights.q), cos, sin);
+    const query = rotateReference(heads(weights.q), rotation);
     const options = { causal: true, scale: headDim ** -0.5 };
     const attended = tf.reshape(flashAttentionReference(query, seen(k, key), seen(v, value), options), [1, -1]);
     const mixed = tf.add(hidden, tf.matMul(attended as tf.Tensor2D, weights.o as tf.Tensor2D)) as tf.Tensor2D;
@@ -167,12 +162,13 @@ function checkShapes(
   hidden: tf.Tensor2D,
   { inputNorm, q, k, v, o, postAttentionNorm, gate, gateUp, down }: DecodeLayerWeights,
   cache: DecodeCache,
-  { cos, sin }: DecodeRotation,
+  { cos, sin }: RopeTables,
 ): void {
   const width = hidden.shape[1];
   const [, rows, kvHeads, headDim] = cache.k.shape;
   const [queries, inner] = [q.shape[1]!, down.shape.at(-2)!];
   const stack = gate ? [gate.shape[1]!] : [];
+  const oneRow = cos.rank === 3 ? [1] : [];
   const expected: readonly (readonly [name: string, tensor: tf.Tensor, shape: readonly number[]])[] = [
     ['hidden', hidden, [1, width]],
     ['inputNorm', inputNorm, [width]],
@@ -186,8 +182,8 @@ function checkShapes(
     ['down', down, [...stack, inner, width]],
     ['cache.k', cache.k, [1, rows, kvHeads, headDim]],
     ['cache.v', cache.v, [1, rows, kvHeads, headDim]],
-    ['cos', cos, [1, headDim / 2]],
-    ['sin', sin, [1, headDim / 2]],
+    ['cos', cos, [...oneRow, 1, headDim / 2]],
+    ['sin', sin, [...oneRow, 1, headDim / 2]],
   ];
   for (const [name, { shape, dtype }, wanted] of expected) {
     if (shape.length === wanted.length && wanted.every((size, i) => size === shape[i]) && dtype === 'float32') continue;

@@ -6,7 +6,6 @@ export {
   type DecodedRouting,
   type DecodeLayerOptions,
   type DecodeLayerWeights,
-  type DecodeRotation,
   decodeLayer,
   decodeLayerReference,
   hasDecodeLayer,
@@ -19,7 +18,7 @@ export { type InstalledKernels, type InstallOptions, installKernels } from './in
 export { documentRanges, type KeyRanges, paddingRanges, type Visibility } from './key-ranges.js';
 export { matMul } from './mat-mul.js';
 export { rmsNorm, rmsNormReference } from './rms-norm.js';
-export { rotate, rotateReference } from './rotate.js';
+export { type RopeTables, type RotaryLayout, rotate, rotateReference } from './rotate.js';
 export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
 export { shareMemory } from './wasm/share-memory.js';

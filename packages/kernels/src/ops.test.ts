@@ -10,6 +10,8 @@ import {
   groupedMatMul,
   groupedMatMulReference,
   matMul,
+  type RopeTables,
+  type RotaryLayout,
   rmsNorm,
   rmsNormReference,
   rotate,
@@ -24,10 +26,6 @@ const SUM = 2e-5;
 
 let seed = 1;
 const random = (...shape: number[]) => tf.randomNormal(shape, 0, 1, 'float32', seed++);
-const positions = (n: number, m: number) => {
-  const angles = Float32Array.from({ length: n * m }, (_, i) => Math.floor(i / m) * 0.3 ** (i % m));
-  return [tf.tensor2d(angles.map(Math.cos), [n, m]), tf.tensor2d(angles.map(Math.sin), [n, m])] as const;
-};
 
 /** Value and gradients of the fast form against the plain one. */
 async function expectSame(
@@ -366,15 +364,60 @@ describeOnBackends('swiGlu', () => {
 });
 
 describeOnBackends('rotate', () => {
-  it('equals its plain form in value and gradient', async () => {
-    const [cos, sin] = positions(5, 3);
-    await expectSame(
-      (x) => rotate(x as tf.Tensor4D, cos, sin),
-      (x) => rotateReference(x as tf.Tensor4D, cos, sin),
-      [random(2, 5, 3, 6)],
+  const [batch, seq, heads] = [2, 5, 3];
+  /** Angles of a table's row, or of a row for each batch item. */
+  const tablesOf = (half: number, ofRows: boolean, layout: RotaryLayout): RopeTables => {
+    const shape = ofRows ? [batch, seq, half] : [seq, half];
+    const angles = tf.tidy(() =>
+      tf.reshape<tf.Rank.R2>(tf.range(0, tf.util.sizeFromShape(shape)), shape as [number, number]),
     );
-    expect(() => rotate(tf.ones([2, 7, 3, 6]), cos, sin)).toThrow('cos must be [7, 3]');
-    tf.dispose([cos, sin]);
+    const tables = { cos: tf.cos(angles), sin: tf.tidy(() => tf.mul(1.25, tf.sin(angles)) as tf.Tensor2D), layout };
+    angles.dispose();
+    return tables;
+  };
+  const kinds = (['half-split', 'interleaved'] as const).flatMap((layout) =>
+    [false, true].flatMap((ofRows) => [3, 4, 11].map((half) => [layout, ofRows, half] as const)),
+  );
+
+  it.each(kinds)('equals its plain form in value and gradient: %s, rows apart: %s, %d pairs', async (...kind) => {
+    const [layout, ofRows, half] = kind;
+    const tables = tablesOf(half, ofRows, layout);
+    await expectSame(
+      (x) => rotate(x as tf.Tensor4D, tables),
+      (x) => rotateReference(x as tf.Tensor4D, tables),
+      [random(batch, seq, heads, 2 * half)],
+    );
+    tf.dispose([tables.cos, tables.sin]);
+  });
+
+  it.each(kinds)('turns each pair as a product of complex numbers: %s, rows apart: %s, %d pairs', async (...kind) => {
+    const [layout, ofRows, half] = kind;
+    const tables = tablesOf(half, ofRows, layout);
+    const x = random(batch, seq, heads, 2 * half) as tf.Tensor4D;
+    const y = rotate(x, tables);
+    const [values, cos, sin] = [await x.data(), await tables.cos.data(), await tables.sin.data()];
+    const expected = new Float32Array(values.length);
+    for (let pair = 0; pair < values.length / 2; pair++) {
+      const [head, i] = [Math.floor(pair / half), pair % half];
+      const position = Math.floor(head / heads) % (ofRows ? batch * seq : seq);
+      const [at, step] = layout === 'interleaved' ? [2 * pair, 1] : [head * 2 * half + i, half];
+      const [real, imaginary] = [values[at]!, values[at + step]!];
+      const [c, s] = [cos[position * half + i]!, sin[position * half + i]!];
+      expected[at] = real * c - imaginary * s;
+      expected[at + step] = real * s + imaginary * c;
+    }
+    await expectClose(y, expected, SUM);
+    tf.dispose([x, y, tables.cos, tables.sin]);
+  });
+
+  it('refuses tables of other positions, rows or pairs', () => {
+    const x = tf.ones<tf.Rank.R4>([2, 7, 3, 6]);
+    const { cos, sin } = tablesOf(3, false, 'half-split');
+    expect(() => rotate(x, { cos, sin })).toThrow('rotate: cos must be [7,3] or [2,7,3] for x [2,7,3,6], got [5,3].');
+    const [seven, rows] = [tf.ones<tf.Rank.R2>([7, 3]), tf.ones<tf.Rank.R3>([2, 7, 3])];
+    expect(() => rotate(x, { cos: seven, sin: rows })).toThrow('rotate: sin must be [7,3] or [2,7,3] as cos is');
+    expect(() => rotate(x, { cos: seven, sin })).toThrow('rotate: sin must be [7,3]');
+    tf.dispose([x, cos, sin, seven, rows]);
   });
 });
 

@@ -3,7 +3,7 @@ import {
   type AttentionProjections,
   type KvCache,
   type RopeConfig,
-  resolveRopeConfig,
+  ropeStays,
   ropeTables,
 } from '@therapeutic-moe/attention';
 import type { KeyRanges } from '@therapeutic-moe/kernels';
@@ -22,8 +22,8 @@ import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } fr
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
-import { maxPositions } from './max-positions.js';
 import type { ModelConfig } from './model-config.js';
+import { maxPositions, rotarySettings } from './rotary-positions.js';
 import { layerCache } from './sequence-cache.js';
 
 /** Options of one forward pass. */
@@ -81,7 +81,7 @@ export class CausalLm implements LinearHost {
     this.#head = config.tieWordEmbeddings
       ? undefined
       : Linear.create(hiddenSize, vocabSize, { deviation: initializerRange, seed: seedFor(seed, 'lm_head') });
-    this.#rope = resolveRopeConfig({ headDim: config.headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
+    this.#rope = rotarySettings(config);
   }
 
   /** A model with fresh random weights; the same seed gives the same weights on every backend. */
@@ -98,7 +98,7 @@ export class CausalLm implements LinearHost {
     return this.config.vocabSize;
   }
 
-  /** Positions it serves. */
+  /** Positions it serves: `maxPositionEmbeddings`, stretched by scalings that name the trained length there. */
   get maxPositions(): number {
     return maxPositions(this.config);
   }
@@ -141,11 +141,24 @@ export class CausalLm implements LinearHost {
     return result as ForwardResult;
   }
 
+  /**
+   * Whether tokens read at one length stand when the sequence has grown to another. Where not (`dynamic` and `longrope`
+   * scaling past the original length), what layers made of them is not what one pass over the longer sequence makes.
+   */
+  keepsAngles(from: number, to: number): boolean {
+    return from === 0 || ropeStays(this.#rope, from, to);
+  }
+
   #checkPass(tokens: number, seq: number, { cache, sequenceCache, ranges, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
       throw new Error(
         `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or stretch ropeScaling.`,
+      );
+    }
+    if (cache && !this.keepsAngles(cache.length, end)) {
+      throw new Error(
+        `model.forward: with ${this.config.ropeScaling.type} scaling the ${cache.length} tokens in the cache turn otherwise once there are ${end}; read all of them anew into an empty cache, as a session does.`,
       );
     }
     const { mixture } = this.config;

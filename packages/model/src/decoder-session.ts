@@ -9,10 +9,17 @@ interface SessionMark {
   readonly sequences: CacheMark;
 }
 
+/** What a call of `append` gives. */
+interface SessionStep {
+  readonly logits: Float32Array;
+  readonly expertCounts: Float32Array;
+}
+
 /** Decoding of one sequence: tokens go in, the logits of the next one come out, earlier keys and values are kept. */
 export class DecoderSession {
-  readonly #cache: GrowingKvCache;
-  readonly #sequenceCache = new ConcatSequenceCache();
+  #cache: GrowingKvCache;
+  #sequenceCache = new ConcatSequenceCache();
+  readonly #ids: number[] = [];
   #disposed = false;
 
   constructor(private readonly model: CausalLm) {
@@ -25,15 +32,24 @@ export class DecoderSession {
   }
 
   /**
-   * Takes in the next tokens: a whole prompt, a piece of one, or a single token.
+   * Takes in the next tokens: a whole prompt, a piece of one, or a single token. Every call gives what one pass over the
+   * whole sequence would. Where angles follow the length (`longrope` as it passes the original length, `dynamic` at
+   * every token past it) that means reading the whole sequence anew.
    *
    * @returns `logits` `[vocab]` of the token that follows, and how often each expert was visited, summed over layers
-   *   and the tokens of this call.
+   *   and the tokens that this call read.
    * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions, or the pass fails; nothing is taken
    *   in then.
    */
-  async append(ids: readonly number[]): Promise<{ logits: Float32Array; expertCounts: Float32Array }> {
+  async append(ids: readonly number[]): Promise<SessionStep> {
     this.#check(ids);
+    const keeps = this.model.keepsAngles(this.length, this.length + ids.length);
+    const step = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids]));
+    this.#ids.push(...ids);
+    return step;
+  }
+
+  async #read(ids: readonly number[]): Promise<SessionStep> {
     const before = this.#mark();
     const { outputs, gates } = this.#takeIn(before, () => {
       const { logits, routings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
@@ -56,6 +72,19 @@ export class DecoderSession {
       throw thrown;
     } finally {
       tf.dispose([outputs, gates]);
+    }
+  }
+
+  /** Fills caches of its own, so that these are untouched should it fail. */
+  async #readAnew(ids: readonly number[]): Promise<SessionStep> {
+    const fresh = new DecoderSession(this.model);
+    try {
+      const step = await fresh.#read(ids);
+      [this.#cache, fresh.#cache] = [fresh.#cache, this.#cache];
+      [this.#sequenceCache, fresh.#sequenceCache] = [fresh.#sequenceCache, this.#sequenceCache];
+      return step;
+    } finally {
+      fresh.dispose();
     }
   }
 

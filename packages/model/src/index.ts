@@ -3,7 +3,6 @@ export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.j
 export { DecoderSession } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
-export { maxPositions } from './max-positions.js';
 export type {
   ExpertKind,
   MixtureConfig,
@@ -17,6 +16,7 @@ export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory
 export { countParameters, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
 export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
 export { type PrunedModel, pruneModel } from './prune-model.js';
+export { maxPositions } from './rotary-positions.js';
 export {
   type TokenBatch,
   type TrainableModel,

@@ -1,7 +1,8 @@
-import { type RopeScaling, resolveRopeConfig } from '@therapeutic-moe/attention';
+import type { RopeScaling } from '@therapeutic-moe/attention';
 import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type MixtureConfig, type PartialMixtureConfig, resolveMixture } from './mixture-config.js';
 import { requireObject } from './require-object.js';
+import { rotarySettings } from './rotary-positions.js';
 
 /** A causal decoder, under Hugging Face's names in camelCase. */
 export interface ModelConfig {
@@ -14,11 +15,19 @@ export interface ModelConfig {
   readonly numKeyValueHeads: number;
   /** Size of one head; need not be `hiddenSize / numAttentionHeads`. */
   readonly headDim: number;
-  /** Positions it was trained on; linear `ropeScaling` serves its factor times as many. */
+  /**
+   * Hugging Face's `max_position_embeddings`. Without scaling, the positions it was trained on and serves. With `linear`,
+   * `ntk` and `dynamic` scaling, the positions it was trained on; it serves `factor` times as many. With `yarn`, `llama3`
+   * and `longrope`, which name the length before stretching themselves, the positions it serves.
+   */
   readonly maxPositionEmbeddings: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
   readonly ropeScaling: RopeScaling;
+  /** Rotated pairs are neighbours (GPT-J, DeepSeek-V3). Absent: Hugging Face's half-split layout. */
+  readonly ropeInterleaved?: boolean;
+  /** Most tokens that a token sees, itself included. Absent: all before it. */
+  readonly slidingWindow?: number;
   /** The output head is the embedding transposed. */
   readonly tieWordEmbeddings: boolean;
   /**
@@ -46,6 +55,8 @@ const known = [
   'rmsNormEps',
   'ropeTheta',
   'ropeScaling',
+  'ropeInterleaved',
+  'slidingWindow',
   'tieWordEmbeddings',
   'initializerRange',
   'mixture',
@@ -112,7 +123,8 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
     );
   }
   requireObject(config.ropeScaling, 'model config: ropeScaling');
-  const rope = resolveRopeConfig({ headDim, theta: config.ropeTheta, scaling: config.ropeScaling });
+  const rope = rotarySettings(config);
+  checkWindow(config.slidingWindow);
   for (const field of ['bosTokenId', 'eosTokenId'] as const) {
     const id = config[field];
     if (id !== undefined && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
@@ -130,6 +142,13 @@ function checkMixture(mixture: PartialMixtureConfig, sizes: ModelConfig): Mixtur
   const resolved = resolveMixture(mixture, sizes);
   refuseUnsafe('mixture.numExperts', resolved.numExperts);
   return resolved;
+}
+
+function checkWindow(window: number | undefined): void {
+  if (window === undefined || (Number.isInteger(window) && window >= 1)) return;
+  throw new Error(
+    `model config: slidingWindow must be a whole number of 1 or more, got ${window}; leave it out for none.`,
+  );
 }
 
 /** Above 2^53 - 1 a float64 skips whole numbers, so that sizes computed from it would be wrong. */

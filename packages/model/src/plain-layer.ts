@@ -23,7 +23,8 @@ export function plainLayer({
   inputNorm,
   postAttentionNorm,
 }: DecoderLayer): PlainLayer | undefined {
-  if (!(attention instanceof Attention) || attention.config.slidingWindow !== undefined) return undefined;
+  if (!(attention instanceof Attention) || attention.config.slidingWindow !== undefined || attention.config.alibi)
+    return undefined;
   const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
   const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
   const second = plainFeedForward(feedForward);

@@ -17,7 +17,17 @@ interface Expected {
 }
 
 const fixtures = fileURLToPath(new URL('./fixtures/', import.meta.url));
-const cases = ['mistral-nemo-shape', 'mistral-tied', 'mistral-rope-linear', 'mixtral-4x-top2', 'mixtral-7x-top3'];
+const cases = [
+  'mistral-nemo-shape',
+  'mistral-tied',
+  'mistral-sliding',
+  'mistral-rope-linear',
+  'mistral-rope-dynamic',
+  'mistral-rope-yarn',
+  'mistral-rope-llama3',
+  'mixtral-4x-top2',
+  'mixtral-7x-top3',
+];
 
 async function expectEqualToReference(
   model: CausalLm,

@@ -1,4 +1,10 @@
+import type * as tf from '@tensorflow/tfjs-core';
 import { type Handle, INT32, type RawOps } from './raw-ops.js';
+
+interface RotateAttributes {
+  readonly direction: number;
+  readonly interleaved: boolean;
+}
 
 /** Normalisation, gated activation and rotary positions, each in few passes. */
 export function installLayers(ops: RawOps): void {
@@ -35,24 +41,26 @@ export function installLayers(ops: RawOps): void {
     return ops.tensor(ops.concat([ops.mul(ops.mul(gradient, up), slope), dUp], 1));
   });
 
-  ops.register('Rotate', ({ x, cos, sin }, { direction }: { direction: number }) => {
-    const [, seq, heads, headDim] = x!.shape as [number, number, number, number];
-    const spread = (table: Handle, times: number) =>
-      ops.run(
-        'Tile',
-        [ops.reshape(table, [seq, 1, -1]), ops.int32([1, heads, times])],
-        [ops.type('T', table.dtype), ops.type('Tmultiples', INT32)],
-      );
-    const sines = ops.read(sin!);
+  // The two values of a pair lie along one axis of five.
+  ops.register('Rotate', ({ x, cos, sin }, { direction, interleaved }: RotateAttributes) => {
+    const [batch, seq, heads, headDim] = x!.shape as [number, number, number, number];
+    const half = headDim / 2;
+    const axis = interleaved ? 4 : 3;
+    const table = (of: tf.TensorInfo) =>
+      ops.reshape(ops.read(of), [-1, seq, 1, ...(interleaved ? [half, 1] : [1, half])]);
+    const spread = (each: Handle, times: readonly number[]) =>
+      ops.run('Tile', [each, ops.int32(times)], [ops.type('T', each.dtype), ops.type('Tmultiples', INT32)]);
+    const cosines = spread(table(cos!), [1, 1, heads, ...(interleaved ? [1, 2] : [2, 1])]);
+    const sines = table(sin!);
     const turned = ops.run('Neg', [sines]);
-    const signed = ops.concat(direction === 1 ? [turned, sines] : [sines, turned], 1); // [seq, headDim]
-    const pairs = ops.read(x!);
+    const signed = spread(ops.concat(direction === 1 ? [turned, sines] : [sines, turned], axis), [1, 1, heads, 1, 1]);
+    const pairs = ops.reshape(ops.read(x!), [batch, seq, heads, ...(interleaved ? [half, 2] : [2, half])]);
     const swapped = ops.run(
       'Roll',
-      [pairs, ops.int32(headDim / 2), ops.int32(3)],
+      [pairs, ops.int32(1), ops.int32(axis)],
       [ops.type('T', pairs.dtype), ops.type('Tshift', INT32), ops.type('Taxis', INT32)],
     );
-    return ops.tensor(ops.add(ops.mul(pairs, spread(ops.read(cos!), 2)), ops.mul(swapped, spread(signed, 1))));
+    return ops.tensor(ops.reshape(ops.add(ops.mul(pairs, cosines), ops.mul(swapped, signed)), x!.shape));
   });
 }
 

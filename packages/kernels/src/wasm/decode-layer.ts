@@ -14,12 +14,12 @@ type Address = number;
  */
 export function installDecodeLayer(heap: WasmHeap): void {
   replaceKernel('DecodeLayer', 'wasm', ({ inputs, attrs }) => {
-    const { epsilon, position, numExpertsPerTok, normTopkProb } = attrs as unknown as LayerAttributes;
+    const { numExpertsPerTok, normTopkProb, ...attention } = attrs as unknown as LayerAttributes;
     const tensors = inputs as Infos;
     const sizes = sizesOf(tensors);
     const work = layOut(heap, sizes, tensors.gate ? numExpertsPerTok : 1);
-    attend(heap, tensors, sizes, work, { epsilon, position });
-    const logits = gateLogits(heap, tensors, sizes, work, epsilon);
+    attend(heap, tensors, sizes, work, attention);
+    const logits = gateLogits(heap, tensors, sizes, work, attention.epsilon);
     const choice = logits && routeToken(logits, numExpertsPerTok, normTopkProb); // throws before outputs exist
     const hidden = heap.output([1, sizes.hidden]);
     heap.view(hidden).set(heap.floats(work.mixed, sizes.hidden));
@@ -31,6 +31,7 @@ export function installDecodeLayer(heap: WasmHeap): void {
 interface LayerAttributes {
   readonly epsilon: number;
   readonly position: number;
+  readonly interleaved: boolean;
   readonly numExpertsPerTok: number;
   readonly normTopkProb: boolean;
 }
@@ -122,7 +123,7 @@ function attend(
   tensors: Infos,
   { hidden, heads, kvHeads, headDim }: LayerSizes,
   work: WorkPlaces,
-  { epsilon, position }: { epsilon: number; position: number },
+  { epsilon, position, interleaved }: Pick<LayerAttributes, 'epsilon' | 'position' | 'interleaved'>,
 ): void {
   const { module } = heap;
   const at = (name: string) => heap.address(tensors[name]!);
@@ -135,8 +136,8 @@ function attend(
     { ...seen, weight: at('k'), n: kvHeads * headDim, y: keys + row },
     { ...seen, weight: at('v'), n: kvHeads * headDim, y: values + row },
   ]);
-  module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, work.query);
-  module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, keys + row);
+  module.rotate(work.query, cos, sin, 1, 1, heads, headDim, 1, interleaved, work.query);
+  module.rotate(keys + row, cos, sin, 1, 1, kvHeads, headDim, 1, interleaved, keys + row);
   const shape = [position + 1, heads, kvHeads, headDim] as const;
   module.attendOne(work.query, keys, values, work.attended, ...shape, headDim ** -0.5, work.scores);
   heap.floats(work.mixed, hidden).set(heap.floats(at('hidden'), hidden));

@@ -102,6 +102,7 @@ export interface KernelModule {
     heads: number,
     headDim: number,
     direction: number,
+    interleaved: boolean,
     y: Address,
   ): void;
   attention(

@@ -74,17 +74,19 @@ export function installLayers(heap: WasmHeap): void {
     return dx;
   });
 
-  register('Rotate', ({ x, cos, sin }, { direction }) => {
+  register('Rotate', ({ x, cos, sin }, { direction, interleaved }) => {
     const [batch, seq, heads, headDim] = x!.shape as [number, number, number, number];
     const y = heap.output(x!.shape);
     const row = heads * headDim;
+    const ofRows = cos!.shape.length === 3;
     const [X, C, S, Y] = [at(x!), at(cos!), at(sin!), at(y)];
     const parts = ranges(seq, Math.max(1, Math.floor(CALL_VALUES / row)));
     const calls = ranges(batch, 1).flatMap(({ first: item }) =>
       parts.map(({ first, count }) => {
-        const [o, angle] = [(item * seq + first) * row * 4, first * (headDim / 2) * 4];
+        const o = (item * seq + first) * row * 4;
+        const angle = ((ofRows ? item * seq : 0) + first) * (headDim / 2) * 4;
         const sizes = [count, count, heads, headDim] as const;
-        return ['rotate', X + o, C + angle, S + angle, ...sizes, direction!, Y + o] as const;
+        return ['rotate', X + o, C + angle, S + angle, ...sizes, direction!, Number(interleaved), Y + o] as const;
       }),
     );
     heap.run(calls, tf.util.sizeFromShape(x!.shape) * MOVE);

@@ -230,8 +230,18 @@ describe('the plain SIMD module', () => {
       random((seq * headDim) / 2),
       random((seq * headDim) / 2),
     ];
-    const [, , , rotated] = await onBoth([turned, cos, sin], [turned.length], (module, [X, C, S, Y]) =>
-      module.rotate(X!, C!, S!, seq, seq, heads, headDim, 1, Y!),
+    const lengths = [turned.length, turned.length];
+    const [, , , rotated, neighbours] = await onBoth([turned, cos, sin], lengths, (module, [X, C, S, Y, N]) => {
+      module.rotate(X!, C!, S!, seq, seq, heads, headDim, 1, false, Y!);
+      module.rotate(X!, C!, S!, seq, seq, heads, headDim, 1, true, N!);
+    });
+    expectNear(
+      neighbours!,
+      Array.from(turned, (value, at) => {
+        const angle = Math.floor(at / (heads * headDim)) * (headDim / 2) + Math.floor((at % headDim) / 2);
+        const other = at % 2 === 0 ? -turned[at + 1]! : turned[at - 1]!;
+        return value * cos[angle]! + other * sin[angle]!;
+      }),
     );
     expectNear(
       rotated!,

@@ -88,7 +88,7 @@ const cases: Case[] = [
     inputs: [[2, 137, 11, 46]],
     op: (x) => {
       const angles = tf.reshape(tf.range(0, 137 * 23), [137, 23]) as tf.Tensor2D;
-      return rotate(x as tf.Tensor4D, tf.cos(angles), tf.sin(angles));
+      return rotate(x as tf.Tensor4D, { cos: tf.cos(angles), sin: tf.sin(angles) });
     },
   },
   {

@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
 import { Recorder } from './recorder.js';
+import { installRotate } from './rotate.js';
 import { installRows } from './rows.js';
 import { installSums } from './sums.js';
 
@@ -11,5 +12,6 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installProducts(recorder);
   installRows(recorder);
   installLayers(recorder);
+  installRotate(recorder);
   installSums();
 }

@@ -1,6 +1,7 @@
-import type { RopeScaling } from '@therapeutic-moe/attention';
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
+import { maxPositions } from '../rotary-positions.js';
+import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
 
 /** A `config.json` as read. Unknown keys are tolerated here and only here: Hugging Face adds some in every release. */
 type Json = Readonly<Record<string, unknown>>;
@@ -44,10 +45,7 @@ function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0
   if (modelType !== 'mistral' && modelType !== 'mixtral')
     return refuse('model_type', "'mistral' or 'mixtral'; other families are not implemented");
   if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
-  const maxPositions = number('max_position_embeddings');
-  const window = json.sliding_window;
-  if (typeof window === 'number' && window > 0 && window < maxPositions)
-    refuse('sliding_window', 'null; windows are not implemented');
+  const maxPositionEmbeddings = number('max_position_embeddings');
   if (json.quantization_config !== undefined && json.quantization_config !== null) {
     throw new Error(
       `${file}: quantization_config is present; quantised weights are not implemented. Use a checkpoint in float32, float16 or bfloat16.`,
@@ -55,6 +53,8 @@ function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0
   }
   const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
   const heads = number('num_attention_heads');
+  const rope = ropeFromHuggingFace(json, defaultTheta[modelType], file);
+  const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
   return {
     vocabSize: number('vocab_size'),
     hiddenSize: number('hidden_size'),
@@ -63,9 +63,10 @@ function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0
     numAttentionHeads: heads,
     numKeyValueHeads: (json.num_key_value_heads ?? null) === null ? heads : number('num_key_value_heads'),
     headDim: (json.head_dim ?? null) === null ? undefined : number('head_dim'),
-    maxPositionEmbeddings: maxPositions,
+    maxPositionEmbeddings,
+    slidingWindow: windowFromHuggingFace(json, positions, file),
     rmsNormEps: number('rms_norm_eps'),
-    ...ropeFromHuggingFace(json, defaultTheta[modelType], file),
+    ...rope,
     tieWordEmbeddings: json.tie_word_embeddings === true,
     initializerRange: json.initializer_range === undefined ? undefined : number('initializer_range'),
     bosTokenId: tokenId(json.bos_token_id),
@@ -84,30 +85,16 @@ function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0
 }
 
 /**
- * `rope_parameters` (transformers 5) or `rope_theta` with `rope_scaling` (before); `type` is the old name of
- * `rope_type`.
+ * `sliding_window`; 0, null and `use_sliding_window: false` mean none, and so does a window that no position leaves.
+ * transformers gives a Mistral without the field its first release's 4,096.
  */
-function ropeFromHuggingFace(
-  json: Json,
-  fallbackTheta: number,
-  file: string,
-): { ropeTheta: number; ropeScaling: RopeScaling } {
-  const section = (json.rope_parameters ?? null) === null ? 'rope_scaling' : 'rope_parameters';
-  const rope = requireObject(json[section] ?? {}, `${file}: ${section}`);
-  const nested = Object.keys(rope).find((key) => typeof rope[key] === 'object' && rope[key] !== null);
-  if (nested) throw new Error(`${file}: ${section}.${nested} is set per layer type; one set for all is implemented.`);
-  const theta = rope.rope_theta ?? json.rope_theta ?? fallbackTheta;
-  if (typeof theta !== 'number') throw new Error(`${file}: rope_theta is ${JSON.stringify(theta)}, expected a number.`);
-  const type = rope.rope_type ?? rope.type ?? 'default';
-  if (type === 'default') return { ropeTheta: theta, ropeScaling: { type: 'none' } };
-  if (type !== 'linear') {
-    throw new Error(
-      `${file}: rope_type is ${JSON.stringify(type)}, expected 'default' or 'linear'; others are not implemented.`,
-    );
-  }
-  if (typeof rope.factor !== 'number')
-    throw new Error(`${file}: rope factor is ${JSON.stringify(rope.factor)}, expected a number.`);
-  return { ropeTheta: theta, ropeScaling: { type: 'linear', factor: rope.factor } };
+function windowFromHuggingFace(json: Json, positions: number, file: string): number | undefined {
+  const absent = json.model_type === 'mistral' ? 4096 : null;
+  const window = json.sliding_window === undefined ? absent : json.sliding_window;
+  if (window === null || window === 0 || json.use_sliding_window === false) return undefined;
+  if (typeof window !== 'number')
+    throw new Error(`${file}: sliding_window is ${JSON.stringify(window)}, expected a number or null.`);
+  return window < positions ? window : undefined;
 }
 
 function tokenId(value: unknown): number | undefined {
@@ -120,7 +107,7 @@ function tokenId(value: unknown): number | undefined {
  * other readers ignore.
  */
 export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
-  const { mixture, ropeScaling } = config;
+  const { mixture } = config;
   return {
     architectures: [mixture ? 'MixtralForCausalLM' : 'MistralForCausalLM'],
     attention_dropout: 0,
@@ -139,16 +126,8 @@ export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
     num_hidden_layers: config.numHiddenLayers,
     num_key_value_heads: config.numKeyValueHeads,
     rms_norm_eps: config.rmsNormEps,
-    rope_parameters: {
-      rope_theta: config.ropeTheta,
-      ...(ropeScaling.type === 'linear'
-        ? { rope_type: 'linear', factor: ropeScaling.factor }
-        : { rope_type: 'default' }),
-    },
-    rope_theta: config.ropeTheta,
-    // What transformers 4 reads; version 5 prefers rope_parameters.
-    ...(ropeScaling.type === 'linear' ? { rope_scaling: { type: 'linear', factor: ropeScaling.factor } } : {}),
-    sliding_window: null,
+    ...ropeToHuggingFace(config),
+    sliding_window: config.slidingWindow ?? null,
     tie_word_embeddings: config.tieWordEmbeddings,
     vocab_size: config.vocabSize,
     ...(mixture?.domains ? { [OWN_SECTION]: { domains: mixture.domains } } : {}),
