@@ -34,10 +34,12 @@ export async function run({ data, model = modelDirectory, output, steps, windows
   for (const variant of Object.keys(variants)) {
     const folder = join(output, variant);
     const plain = await writeVariant(model, join(folder, 'plain'), variant, FACTOR);
+    models.push({ variant, state: 'plain', folder: plain });
+    if (variants[variant].onlyPlain) continue;
     const tuned = await once(join(folder, 'tuned.json'), () =>
       tune(plain, join(folder, 'tuned'), { rows, length, steps, backend }),
     );
-    models.push({ variant, state: 'plain', folder: plain }, { variant, state: 'tuned', ...tuned });
+    models.push({ variant, state: 'tuned', ...tuned });
   }
   const summaries = [];
   for (const set of sets) summaries.push(await measure(set, models, { output, block, backend }));

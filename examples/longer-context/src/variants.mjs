@@ -4,9 +4,10 @@ import { model as models } from 'therapeutic-moe';
 
 /**
  * Ways to let a model serve more positions than it was trained on: a name, and what it changes in the config. The weights
- * stay as they are.
+ * stay as they are. `window` sees no further back than in training, so it tells what more context is worth, and longer rows have nothing to
+ * teach it: it is not tuned.
  *
- * @type {Record<string, { name: string, change: (trained: number, factor: number) => import('therapeutic-moe').model.ConfigOverrides }>}
+ * @type {Record<string, { name: string, onlyPlain?: true, change: (trained: number, factor: number) => import('therapeutic-moe').model.ConfigOverrides }>}
  */
 export const variants = {
   none: {
@@ -23,6 +24,11 @@ export const variants = {
       maxPositionEmbeddings: trained * factor,
       ropeScaling: { type: 'yarn', factor, originalMaxPositionEmbeddings: trained },
     }),
+  },
+  window: {
+    name: 'no scaling, sliding window',
+    onlyPlain: true,
+    change: (trained, factor) => ({ maxPositionEmbeddings: trained * factor, slidingWindow: trained }),
   },
 };
 
