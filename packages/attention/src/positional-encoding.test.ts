@@ -31,6 +31,18 @@ for (const [name, create] of Object.entries(kinds)) {
       encoding.dispose();
     });
 
+    it('lets each row of a batch start where it stands', async () => {
+      const [encoding, x] = [create(), hiddenStates(3)];
+      const apart = encoding.apply(x, [5, 1]);
+      const single = tf.tidy(() => {
+        const [first, second] = tf.split<tf.Tensor3D>(x, 2);
+        return tf.concat([encoding.apply(first!, 5), encoding.apply(second!, 1)]);
+      });
+      await expectClose(apart, single, 0);
+      tf.dispose([x, apart, single]);
+      encoding.dispose();
+    });
+
     it('passes gradients to the hidden states and to what it learns', async () => {
       const [encoding, x] = [create(), hiddenStates(3)];
       await expectGradient((hidden) => encoding.apply(hidden as tf.Tensor3D, 5), [x]);
@@ -106,6 +118,8 @@ describe('PositionalEncoding', () => {
     expect(() => learned.apply(x, -1)).toThrow(
       'LearnedEncoding.apply: start must be a whole number of 0 or more, got -1.',
     );
+    expect(() => learned.apply(x, [1, 8])).toThrow('13 positions exceed the 11 learned ones');
+    expect(() => learned.apply(x, [1])).toThrow('start must be one number or 2, one for each row, got 1.');
     const wide = tf.ones<tf.Rank.R3>([2, 3, 7]);
     expect(() => learned.apply(wide, 0)).toThrow(
       'LearnedEncoding.apply: hidden must be [batch, seq, 6], got [2, 3, 7].',

@@ -1,15 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dims, filledVariable, normalVariable, type Parameters } from '@therapeutic-moe/nn';
 
+type Start = number | readonly number[];
+
 /** Tells a model where tokens stand by adding a vector for each position to the hidden states. */
 export interface PositionalEncoding {
   /**
    * @param hidden `[batch, seq, hidden]`.
-   * @param start position of the first token of each row.
+   * @param start position of the first token of all rows, or `[batch]`, of each.
    * @returns the shape of `hidden`. Caller disposes.
    * @throws when a position is not one that the encoding knows.
    */
-  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D;
+  apply(hidden: tf.Tensor3D, start: Start): tf.Tensor3D;
   parameters(): Parameters;
   dispose(): void;
 }
@@ -21,9 +23,14 @@ export class SinusoidalEncoding implements PositionalEncoding {
     checkHiddenSize('SinusoidalEncoding', hiddenSize);
   }
 
-  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+  apply(hidden: tf.Tensor3D, start: Start): tf.Tensor3D {
     const seq = checkPass('SinusoidalEncoding', hidden, start, this.hiddenSize);
-    return tf.tidy(() => tf.add(hidden, sinusoidalTable(this.hiddenSize, start, seq)));
+    return tf.tidy(() =>
+      tf.add(
+        hidden,
+        atStarts(start, (from) => sinusoidalTable(this.hiddenSize, from, seq)),
+      ),
+    );
   }
 
   parameters(): Parameters {
@@ -46,9 +53,14 @@ export class LearnedEncoding implements PositionalEncoding {
     this.weight = positionTable('LearnedEncoding', positions, hiddenSize, deviation, seed);
   }
 
-  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+  apply(hidden: tf.Tensor3D, start: Start): tf.Tensor3D {
     const seq = checkPass('LearnedEncoding', hidden, start, this.hiddenSize, this.positions);
-    return tf.tidy(() => tf.add(hidden, tf.slice(this.weight, [start, 0], [seq, -1])));
+    return tf.tidy(() =>
+      tf.add(
+        hidden,
+        atStarts(start, (from) => rowsFrom(this.weight, from, seq)),
+      ),
+    );
   }
 
   parameters(): Parameters {
@@ -81,11 +93,12 @@ export class HybridEncoding implements PositionalEncoding {
     this.gate = filledVariable([hiddenSize], 0);
   }
 
-  apply(hidden: tf.Tensor3D, start: number): tf.Tensor3D {
+  apply(hidden: tf.Tensor3D, start: Start): tf.Tensor3D {
     const seq = checkPass('HybridEncoding', hidden, start, this.hiddenSize, this.positions);
     return tf.tidy(() => {
-      const learned = tf.slice(this.weight, [start, 0], [seq, -1]);
-      const apart = tf.sub(sinusoidalTable(this.hiddenSize, start, seq), learned);
+      const learned = atStarts(start, (from) => rowsFrom(this.weight, from, seq));
+      const waves = atStarts(start, (from) => sinusoidalTable(this.hiddenSize, from, seq));
+      const apart = tf.sub(waves, learned);
       return tf.add(hidden, tf.add(learned, tf.mul(tf.sigmoid(this.gate), apart)));
     });
   }
@@ -134,14 +147,27 @@ function checkHiddenSize(who: string, hiddenSize: number): void {
   );
 }
 
+/** `[seq, hidden]`, or `[batch, seq, hidden]` where each row starts elsewhere. */
+function atStarts(start: Start, encode: (from: number) => tf.Tensor): tf.Tensor {
+  return typeof start === 'number' ? encode(start) : tf.stack(start.map(encode));
+}
+
+function rowsFrom(table: tf.Tensor, start: number, count: number): tf.Tensor {
+  return tf.slice(table, [start, 0], [count, -1]);
+}
+
 /** @returns the number of tokens in each row. */
-function checkPass(who: string, hidden: tf.Tensor3D, start: number, hiddenSize: number, positions = Infinity): number {
-  const { seq } = dims(`${who}.apply: hidden`, hidden, ['batch', 'seq', 'hidden'], { hidden: hiddenSize });
-  if (!(Number.isInteger(start) && start >= 0))
-    throw new Error(`${who}.apply: start must be a whole number of 0 or more, got ${start}.`);
-  if (start + seq > positions) {
+function checkPass(who: string, hidden: tf.Tensor3D, start: Start, hiddenSize: number, positions = Infinity): number {
+  const { batch, seq } = dims(`${who}.apply: hidden`, hidden, ['batch', 'seq', 'hidden'], { hidden: hiddenSize });
+  const starts = typeof start === 'number' ? [start] : start;
+  if (typeof start !== 'number' && start.length !== batch)
+    throw new Error(`${who}.apply: start must be one number or ${batch}, one for each row, got ${start.length}.`);
+  const bad = starts.find((from) => !(Number.isInteger(from) && from >= 0));
+  if (bad !== undefined) throw new Error(`${who}.apply: start must be a whole number of 0 or more, got ${bad}.`);
+  const end = Math.max(...starts) + seq;
+  if (end > positions) {
     throw new Error(
-      `${who}.apply: ${start + seq} positions exceed the ${positions} learned ones; shorten the input or make the table longer.`,
+      `${who}.apply: ${end} positions exceed the ${positions} learned ones; shorten the input or make the table longer.`,
     );
   }
   return seq;

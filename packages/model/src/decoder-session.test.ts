@@ -1,12 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { ConcatKvCache, type RopeScaling } from '@therapeutic-moe/attention';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { logitsOf, tinyModel } from '../test/tiny-model.js';
 import type { DecoderSession } from './index.js';
 
 /** float32 sums in another order, through two layers. */
 const CLOSE = 2e-5;
 const ids = [3, 1, 4, 1, 5, 9, 2];
+const longrope = { type: 'longrope', factor: 4, shortFactor: [1, 1, 2], longFactor: [1, 3, 5] } as const;
 
 async function lastLogits(session: DecoderSession, pieces: readonly (readonly number[])[]): Promise<Float32Array> {
   let logits: Float32Array = new Float32Array();
@@ -80,6 +82,62 @@ describeOnBackends('DecoderSession', () => {
     await expectClose(await lastLogits(session, [ids.slice(4)]), (await logitsOf(model, ids)).slice(6 * 13), CLOSE);
     session.dispose();
     model.dispose();
+  });
+
+  describe.each<[string, RopeScaling]>([
+    ['dynamic', { type: 'dynamic', factor: 3, originalMaxPositionEmbeddings: 4 }],
+    ['longrope', { ...longrope, originalMaxPositionEmbeddings: 4 }],
+  ])('with %s scaling, whose angles follow the length', (_, ropeScaling) => {
+    it('gives the logits of the whole pass within the original length, across it and past it', async () => {
+      const model = tinyModel({ ropeScaling });
+      for (const pieces of [[ids], [ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)], ids.map((id) => [id])]) {
+        const session = model.createSession();
+        let taken: number[] = [];
+        for (const piece of pieces) {
+          taken = [...taken, ...piece];
+          const { logits } = await session.append(piece);
+          await expectClose(logits, (await logitsOf(model, taken)).slice(-13), CLOSE);
+          expect(session.length).toBe(taken.length);
+        }
+        session.dispose();
+      }
+      model.dispose();
+    });
+
+    it('takes back a pass that failed across the original length, and leaves nothing behind', async () => {
+      const model = tinyModel({ ropeScaling });
+      const gate = model.parameters().get('model.norm.weight')!;
+      const [sound, broken] = [tf.clone(gate), tf.fill(gate.shape, Number.NaN)];
+      const before = tf.memory().numTensors;
+      const session = model.createSession();
+      await session.append(ids.slice(0, 4));
+      const held = tf.memory().numTensors;
+      gate.assign(broken);
+      await expect(session.append(ids.slice(4))).rejects.toThrow('the logits are not finite');
+      expect([session.length, tf.memory().numTensors]).toEqual([4, held]);
+      gate.assign(sound);
+      await expectClose(await lastLogits(session, [ids.slice(4)]), (await logitsOf(model, ids)).slice(6 * 13), CLOSE);
+      expect(tf.memory().numTensors).toBe(held);
+      const late = session.append([7]); // disposed while it reads
+      session.dispose();
+      await late;
+      expect(tf.memory().numTensors).toBe(before);
+      tf.dispose([sound, broken]);
+      model.dispose();
+    });
+
+    it('is refused by a pass whose cache would hold other angles', () => {
+      const model = tinyModel({ ropeScaling });
+      const cache = new ConcatKvCache(17);
+      tf.tidy(() => {
+        model.forward(tf.tensor2d([ids.slice(0, 4)], [1, 4], 'int32'), { cache });
+        expect(() => model.forward(tf.tensor2d([[1]], [1, 1], 'int32'), { cache })).toThrow(
+          `model.forward: with ${ropeScaling.type} scaling the 4 tokens in the cache turn otherwise once there are 5; read all of them anew`,
+        );
+      });
+      cache.dispose();
+      model.dispose();
+    });
   });
 
   it('holds its cache and nothing else, and nothing once disposed', async () => {

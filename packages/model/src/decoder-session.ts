@@ -45,7 +45,7 @@ export class DecoderSession {
     this.#check(ids);
     const keeps = this.model.keepsAngles(this.length, this.length + ids.length);
     const step = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids]));
-    this.#ids.push(...ids);
+    for (const id of ids) this.#ids.push(id);
     return step;
   }
 
@@ -80,6 +80,7 @@ export class DecoderSession {
     const fresh = new DecoderSession(this.model);
     try {
       const step = await fresh.#read(ids);
+      if (this.#disposed) return step;
       [this.#cache, fresh.#cache] = [fresh.#cache, this.#cache];
       [this.#sequenceCache, fresh.#sequenceCache] = [fresh.#sequenceCache, this.#sequenceCache];
       return step;

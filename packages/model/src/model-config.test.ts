@@ -26,6 +26,13 @@ describe('resolveConfig', () => {
     [{ initializerRange: 0 }, 'model config: initializerRange must be a number above 0, got 0.'],
     [{ ropeTheta: -1 }, 'rope: theta must be above 0, got -1.'],
     [{ ropeScaling: { type: 'linear', factor: 0 } }, 'rope: scaling.factor must be 1 or more, got 0'],
+    [
+      { ropeScaling: { type: 'yarn', factor: 2 } },
+      'rope: scaling.originalMaxPositionEmbeddings must be a whole number',
+    ],
+    [{ ropeInterleaved: 'yes' }, 'rope: interleaved must be true or false, got "yes".'],
+    [{ slidingWindow: 0 }, 'model config: slidingWindow must be a whole number of 1 or more, got 0; leave it out'],
+    [{ slidingWindow: 2.5 }, 'model config: slidingWindow must be a whole number of 1 or more, got 2.5'],
     [{ ropeScaling: null }, 'model config: ropeScaling must be an object, got null.'],
     [{ mixture: 'four' }, 'model config: mixture must be an object, got "four".'],
     [{ vocabSize: 2 ** 53 }, 'model config: vocabSize is 9007199254740992, above the largest exact whole number'],

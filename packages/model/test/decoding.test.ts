@@ -22,6 +22,7 @@ const configs: readonly [name: string, overrides: Partial<ModelConfig>][] = [
   ['top 2, not normalised', { mixture: { ...mixture, normTopkProb: false } }],
   ['top 3, softmax after top-k', { mixture: { ...mixture, numExpertsPerTok: 3, softmaxOrder: 'after-top-k' } }],
   ['dense', { mixture: undefined }],
+  ['neighbouring pairs', { ropeInterleaved: true }],
   ['stretched positions', { maxPositionEmbeddings: 17, ropeScaling: { type: 'linear', factor: 2 } }],
 ];
 

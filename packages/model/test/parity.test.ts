@@ -25,6 +25,7 @@ const cases = [
   'mistral-rope-dynamic',
   'mistral-rope-yarn',
   'mistral-rope-llama3',
+  'mistral-rope-longrope',
   'mixtral-4x-top2',
   'mixtral-7x-top3',
 ];

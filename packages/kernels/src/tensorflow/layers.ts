@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { type Handle, INT32, type RawOps } from './raw-ops.js';
+import { COMPLEX64, type DType, FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 interface RotateAttributes {
   readonly direction: number;
@@ -41,27 +41,46 @@ export function installLayers(ops: RawOps): void {
     return ops.tensor(ops.concat([ops.mul(ops.mul(gradient, up), slope), dUp], 1));
   });
 
-  // The two values of a pair lie along one axis of five.
-  ops.register('Rotate', ({ x, cos, sin }, { direction, interleaved }: RotateAttributes) => {
-    const [batch, seq, heads, headDim] = x!.shape as [number, number, number, number];
-    const half = headDim / 2;
-    const axis = interleaved ? 4 : 3;
-    const table = (of: tf.TensorInfo) =>
-      ops.reshape(ops.read(of), [-1, seq, 1, ...(interleaved ? [half, 1] : [1, half])]);
-    const spread = (each: Handle, times: readonly number[]) =>
-      ops.run('Tile', [each, ops.int32(times)], [ops.type('T', each.dtype), ops.type('Tmultiples', INT32)]);
-    const cosines = spread(table(cos!), [1, 1, heads, ...(interleaved ? [1, 2] : [2, 1])]);
-    const sines = table(sin!);
-    const turned = ops.run('Neg', [sines]);
-    const signed = spread(ops.concat(direction === 1 ? [turned, sines] : [sines, turned], axis), [1, 1, heads, 1, 1]);
-    const pairs = ops.reshape(ops.read(x!), [batch, seq, heads, ...(interleaved ? [half, 2] : [2, half])]);
-    const swapped = ops.run(
-      'Roll',
-      [pairs, ops.int32(1), ops.int32(axis)],
-      [ops.type('T', pairs.dtype), ops.type('Tshift', INT32), ops.type('Taxis', INT32)],
-    );
-    return ops.tensor(ops.reshape(ops.add(ops.mul(pairs, cosines), ops.mul(swapped, signed)), x!.shape));
+  ops.register('Rotate', (inputs: Record<string, tf.TensorInfo>, { direction, interleaved }: RotateAttributes) => {
+    const { x, cos, sin } = inputs as Record<'x' | 'cos' | 'sin', tf.TensorInfo>;
+    const sines = direction === 1 ? ops.read(sin) : ops.run('Neg', [ops.read(sin)]);
+    return ops.tensor((interleaved ? turnNeighbours : turnHalves)(ops, ops.read(x), ops.read(cos), sines));
   });
+}
+
+/** x times cosines, plus the halves of each head exchanged times signed sines. */
+function turnHalves(ops: RawOps, x: Handle, cos: Handle, sin: Handle): Handle {
+  const [, seq, heads, headDim] = x.shape as [number, number, number, number];
+  const spread = (table: Handle, times: number) =>
+    overHeads(ops, ops.reshape(table, [-1, seq, 1, table.shape.at(-1)!]), [heads, times]);
+  const signed = ops.concat([ops.run('Neg', [sin]), sin], sin.shape.length - 1); // [..., seq, headDim]
+  const swapped = ops.run(
+    'Roll',
+    [x, ops.int32(headDim / 2), ops.int32(3)],
+    [ops.type('T', x.dtype), ops.type('Tshift', INT32), ops.type('Taxis', INT32)],
+  );
+  return ops.add(ops.mul(x, spread(cos, 2)), ops.mul(swapped, spread(signed, 1)));
+}
+
+/** Two floats side by side are a complex number in memory, and a turn is one complex product. */
+function turnNeighbours(ops: RawOps, x: Handle, cos: Handle, sin: Handle): Handle {
+  const [batch, seq, heads, headDim] = x.shape as [number, number, number, number];
+  const turns = ops.run('Complex', [cos, sin], [ops.type('T', FLOAT), ops.type('Tout', COMPLEX64)]);
+  const spread = overHeads(ops, ops.reshape(turns, [-1, seq, 1, headDim / 2]), [heads, 1]);
+  const bitcast = (from: Handle, dtype: DType) =>
+    ops.run('Bitcast', [from], [ops.type('T', from.dtype), ops.type('type', dtype)]);
+  const pairs = bitcast(ops.reshape(x, [batch, seq, heads, headDim / 2, 2]), COMPLEX64);
+  const turned = ops.run('Mul', [pairs, spread], [ops.type('T', COMPLEX64)]);
+  return ops.reshape(bitcast(turned, FLOAT), x.shape);
+}
+
+/** A table `[..., seq, 1, width]` repeated over heads and along its width: broadcasting is slower. */
+function overHeads(ops: RawOps, table: Handle, [heads, times]: readonly [number, number]): Handle {
+  return ops.run(
+    'Tile',
+    [table, ops.int32([1, 1, heads, times])],
+    [ops.type('T', table.dtype), ops.type('Tmultiples', INT32)],
+  );
 }
 
 /** `1 / sqrt(mean(x^2) + epsilon)` of every row, the last dimension kept as 1. */

@@ -38,6 +38,7 @@ export interface NodeBackend extends tf.KernelBackend {
 
 export const FLOAT = 1;
 export const INT32 = 3;
+export const COMPLEX64 = 8;
 export const BFLOAT16 = 14;
 
 /**

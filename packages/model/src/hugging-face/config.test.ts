@@ -1,3 +1,4 @@
+import type { RopeScaling } from '@therapeutic-moe/attention';
 import { describe, expect, it } from 'vitest';
 import { tinyConfig } from '../../test/tiny-model.js';
 import { configFromHuggingFace, configToHuggingFace } from '../index.js';
@@ -6,11 +7,50 @@ const domains = ['psychology', 'mental_health', 'bias_detection'];
 const mixture = { ...tinyConfig().mixture!, domains };
 const json = configToHuggingFace(tinyConfig(), 'float32');
 
+const llama3 = {
+  ...{ rope_type: 'llama3', factor: 8, original_max_position_embeddings: 5 },
+  ...{ low_freq_factor: 1, high_freq_factor: 4 },
+};
+const longrope = {
+  ...{ type: 'longrope', original_max_position_embeddings: 5 },
+  ...{ short_factor: [1, 1, 2], long_factor: [1, 2, 3] },
+};
+
 describe('configToHuggingFace and back', () => {
   it.each([
     ['a mixture with named domains', tinyConfig({ mixture })],
     ['a dense model', tinyConfig({ mixture: undefined })],
     ['linear scaling', tinyConfig({ ropeScaling: { type: 'linear', factor: 4 }, ropeTheta: 1e6 })],
+    ['dynamic scaling', tinyConfig({ ropeScaling: { type: 'dynamic', factor: 2, originalMaxPositionEmbeddings: 17 } })],
+    ['YaRN', tinyConfig({ ropeScaling: { type: 'yarn', factor: 4, originalMaxPositionEmbeddings: 5 } })],
+    [
+      'YaRN with all its settings',
+      tinyConfig({
+        ropeScaling: {
+          ...{ type: 'yarn', factor: 4, originalMaxPositionEmbeddings: 5, betaFast: 17, betaSlow: 2 },
+          ...{ attentionFactor: 1.25, mscale: 0.5, mscaleAllDim: 0.75, truncate: false },
+        },
+      }),
+    ],
+    [
+      'llama3 scaling',
+      tinyConfig({
+        ropeScaling: {
+          ...{ type: 'llama3', factor: 8, originalMaxPositionEmbeddings: 5 },
+          ...{ lowFreqFactor: 1, highFreqFactor: 4 },
+        },
+      }),
+    ],
+    [
+      'longrope scaling',
+      tinyConfig({
+        ropeScaling: {
+          ...{ type: 'longrope', factor: 3, originalMaxPositionEmbeddings: 5 },
+          ...{ shortFactor: [1, 1, 2], longFactor: [1, 2, 3], attentionFactor: 1.5 },
+        },
+      }),
+    ],
+    ['a sliding window', tinyConfig({ slidingWindow: 3 })],
     ['special tokens and a tied head', tinyConfig({ bosTokenId: 3, eosTokenId: 5, tieWordEmbeddings: true })],
   ])('keeps every field: %s', (_, config) => {
     const written = JSON.parse(JSON.stringify(configToHuggingFace(config, 'float16')));
@@ -41,6 +81,56 @@ describe('configFromHuggingFace', () => {
     expect(configFromHuggingFace({ ...older, rope_scaling: null }).ropeScaling).toEqual({ type: 'none' });
   });
 
+  it.each<[string, Record<string, unknown>, RopeScaling]>([
+    [
+      'takes rope_scaling where a file has both sections, as transformers 5.18 does',
+      { rope_parameters: { rope_type: 'linear', factor: 2 }, rope_scaling: { type: 'linear', factor: 4 } },
+      { type: 'linear', factor: 4 },
+    ],
+    [
+      'takes max_position_embeddings for the original length of dynamic scaling',
+      { rope_scaling: { type: 'dynamic', factor: 2 } },
+      { type: 'dynamic', factor: 2, originalMaxPositionEmbeddings: 17 },
+    ],
+    [
+      'takes the ratio of the lengths for a missing factor of YaRN, and no setting for a 0',
+      {
+        rope_parameters: {
+          ...{ rope_type: 'yarn', factor: null, original_max_position_embeddings: 5, beta_fast: 0 },
+          ...{ mscale: 1, mscale_all_dim: 0, truncate: false },
+        },
+      },
+      { type: 'yarn', factor: 3.4, originalMaxPositionEmbeddings: 5, truncate: false },
+    ],
+    [
+      'takes the original length of the file before that of the section, as Phi-3 has it',
+      { original_max_position_embeddings: 10, rope_scaling: longrope },
+      {
+        ...{ type: 'longrope', factor: 1.7, originalMaxPositionEmbeddings: 10 },
+        ...{ shortFactor: [1, 1, 2], longFactor: [1, 2, 3] },
+      },
+    ],
+  ])('%s', (_, change, expected) => {
+    expect(configFromHuggingFace({ ...json, ...change }).ropeScaling).toEqual(expected);
+  });
+
+  it('takes no window for 0, null, one that is switched off, or one that no position leaves', () => {
+    const windowOf = (change: Record<string, unknown>) => configFromHuggingFace({ ...json, ...change }).slidingWindow;
+    expect(windowOf({ sliding_window: 16 })).toBe(16);
+    for (const none of [0, null, undefined, 17, 4096]) expect(windowOf({ sliding_window: none })).toBeUndefined();
+    expect(windowOf({ sliding_window: 8, use_sliding_window: false })).toBeUndefined();
+    expect(windowOf({ sliding_window: 17, rope_scaling: { type: 'linear', factor: 2 } })).toBe(17);
+  });
+
+  it('takes the window of the first Mistral where a Mistral names none', () => {
+    const mistral = {
+      ...configToHuggingFace(tinyConfig({ mixture: undefined }), 'float32'),
+      sliding_window: undefined,
+    };
+    expect(configFromHuggingFace(mistral).slidingWindow).toBeUndefined();
+    expect(configFromHuggingFace({ ...mistral, max_position_embeddings: 8192 }).slidingWindow).toBe(4096);
+  });
+
   it('takes hidden / heads where head_dim is null, and every head where key-value heads are absent', () => {
     const { num_key_value_heads, ...older } = json;
     const config = configFromHuggingFace({ ...older, head_dim: null, hidden_size: 8 });
@@ -66,9 +156,32 @@ describe('configFromHuggingFace', () => {
     [{ hidden_act: 'gelu' }, `hidden_act is "gelu", expected 'silu'`],
     [{ vocab_size: '13' }, 'vocab_size is "13", expected a number.'],
     [{ rms_norm_eps: undefined }, 'rms_norm_eps is undefined, expected a number.'],
-    [{ sliding_window: 8 }, 'sliding_window is 8, expected null'],
-    [{ rope_parameters: { rope_type: 'yarn', factor: 2 } }, `rope_type is "yarn", expected 'default' or 'linear'`],
-    [{ rope_parameters: { rope_type: 'linear' } }, 'rope factor is undefined, expected a number.'],
+    [{ sliding_window: 'wide' }, 'sliding_window is "wide", expected a number or null.'],
+    [{ sliding_window: -8 }, 'slidingWindow must be a whole number of 1 or more, got -8'],
+    [
+      { rope_parameters: { rope_type: 'mrope' } },
+      "rope_type is \"mrope\", expected one of 'default', 'linear', 'dynamic', 'yarn', 'llama3', 'longrope'; others",
+    ],
+    [{ rope_parameters: { rope_type: 'toString' } }, 'rope_type is "toString", expected one of'],
+    [{ rope_parameters: { rope_type: 'linear' } }, 'rope_parameters.factor is undefined, expected a number.'],
+    [
+      { rope_parameters: { rope_type: 'yarn', factor: 2 } },
+      'rope_parameters.original_max_position_embeddings is undefined, expected a number.',
+    ],
+    [
+      { rope_scaling: { ...llama3, low_freq_factor: null } },
+      'rope_scaling.low_freq_factor is null, expected a number.',
+    ],
+    [
+      { rope_scaling: { ...llama3, high_freq_factor: '4' } },
+      'rope_scaling.high_freq_factor is "4", expected a number.',
+    ],
+    [
+      { rope_scaling: { ...longrope, long_factor: [1, 2] } },
+      'rope: scaling.longFactor must list headDim / 2 = 3 numbers, one per pair, got 2.',
+    ],
+    [{ rope_scaling: { ...longrope, short_factor: 1 } }, 'rope_scaling.short_factor is 1, expected a list of numbers.'],
+    [{ partial_rotary_factor: 0.5 }, 'partial_rotary_factor is 0.5, expected 1; heads turn whole.'],
     [
       { rope_parameters: { full_attention: { rope_theta: 1 } } },
       'rope_parameters.full_attention is set per layer type',
