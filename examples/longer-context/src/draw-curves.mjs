@@ -40,7 +40,7 @@ export function drawCurves(set, { trained, length, block, steps }, names) {
   });
   const title = `Bits per byte by position, ${set.name}`;
   const middle = (TOP + BOTTOM) / 2;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="12" fill="#808080" role="img" aria-label="${title}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="system-ui, sans-serif" font-size="12" fill="#777" role="img" aria-label="${title}">
 <title>${title}</title>
 ${text(14, middle, 'bits per byte', `text-anchor="middle" transform="rotate(-90 14 ${middle})"`)}
 ${[...drawLegend(names), ...panels.flat()].join('\n')}

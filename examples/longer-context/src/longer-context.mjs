@@ -107,7 +107,10 @@ function printTable({ name, texts, windows, bytes, curves }, names) {
   console.log(
     `\n${name}: ${texts} texts, ${windows} windows, ${bytes} bytes counted; bits per byte with 95 % intervals`,
   );
-  console.log('| positions | weights | last trained | beyond | beyond less last trained |\n|---|---|---|---|---|');
-  for (const { variant, state, within, beyond, gain } of curves)
-    console.log(`| ${names[variant]} | ${state} | ${interval(within)} | ${interval(beyond)} | ${interval(gain)} |`);
+  console.log('| positions | weights | last trained | beyond | beyond less last trained | beyond less no scaling |');
+  console.log('|---|---|---|---|---|---|');
+  for (const { variant, state, within, beyond, gain, beyondAgainstNone } of curves) {
+    const cells = [names[variant], state, ...[within, beyond, gain, beyondAgainstNone].map(interval)];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
 }
