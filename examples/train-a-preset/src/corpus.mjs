@@ -38,8 +38,8 @@ function readRow(line, where) {
   return typeof row.domain === 'string' ? { text: row.text, domain: row.domain } : { text: row.text };
 }
 
-/** The guides of the repository's folders; other files a checkout may hold are none of ours. */
-function documents() {
+/** Paths of the guides of the repository's folders; other files a checkout may hold are none of ours. */
+export function documents() {
   const own = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md'].map((name) => join(root, name)).filter(existsSync);
   return [...own, ...['docs', 'examples', 'packages'].flatMap((folder) => markdownFiles(join(root, folder)))];
 }

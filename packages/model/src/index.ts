@@ -18,6 +18,7 @@ export { countParameters, kvBytesPerToken, kvValuesPerToken, type ParameterCount
 export type { PositionsConfig } from './positions-config.js';
 export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
 export { type PrunedModel, pruneModel } from './prune-model.js';
+export { maxPositions } from './rotary-positions.js';
 export {
   type TokenBatch,
   type TrainableModel,

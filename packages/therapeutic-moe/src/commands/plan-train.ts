@@ -1,4 +1,4 @@
-import { countParameters, type ModelConfig, presets, readModelConfig } from '@therapeutic-moe/model';
+import { countParameters, type ModelConfig, maxPositions, presets, readModelConfig } from '@therapeutic-moe/model';
 import type { Tokenizer } from '@therapeutic-moe/tokenizer';
 import type { TrainConfig } from '@therapeutic-moe/trainer';
 
@@ -11,15 +11,16 @@ import type { TrainConfig } from '@therapeutic-moe/trainer';
 export async function planTrain(config: TrainConfig, tokenizer: Tokenizer): Promise<ModelConfig> {
   const { model, lora, data, auxiliary } = config;
   const planned = model.from === undefined ? fromPreset(model, tokenizer) : await readModelConfig(model.from);
-  const { vocabSize, maxPositionEmbeddings } = planned;
+  const { vocabSize } = planned;
   if (vocabSize < tokenizer.vocabSize) {
     throw new Error(
       `config: the tokenizer has ${tokenizer.vocabSize} entries, the model's vocabSize is ${vocabSize}; use the tokenizer the model was made for, or a larger vocabSize.`,
     );
   }
-  if (data.sequenceLength > maxPositionEmbeddings) {
+  const positions = maxPositions(planned);
+  if (data.sequenceLength > positions) {
     throw new Error(
-      `config: data.sequenceLength is ${data.sequenceLength}, the model's maxPositionEmbeddings is ${maxPositionEmbeddings}; shorten the rows or raise it.`,
+      `config: data.sequenceLength is ${data.sequenceLength}, the model serves ${positions} positions; shorten the rows, raise maxPositionEmbeddings or stretch ropeScaling.`,
     );
   }
   checkAdapter(planned, lora);

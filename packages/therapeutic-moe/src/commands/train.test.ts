@@ -192,7 +192,7 @@ describe('runTrain', () => {
     const data = { format: 'text', train: [join(folder, 'text.jsonl')], sequenceLength: 65 };
     const training = { steps: 6, batchSize: 2, learningRate: 0.02 };
     await expect(runTrain(config('long', { data, training }), { logger: silent })).rejects.toThrow(
-      "config: data.sequenceLength is 65, the model's maxPositionEmbeddings is 64",
+      'config: data.sequenceLength is 65, the model serves 64 positions',
     );
     await expect(runTrain(config('none', { model: { preset: 'terapeutic' } }), { logger: silent })).rejects.toThrow(
       'config: model.preset must be one of therapeutic',
@@ -230,8 +230,13 @@ describe('runTrain', () => {
         "config: auxiliary.biasUpdateRate is 0.01, but the model's mixture has no balanceBias",
       ));
 
-    it('rows longer than the model', () =>
-      refused('early', { data: { ...data, sequenceLength: 65 } }).toThrow('data.sequenceLength is 65'));
+    it('rows longer than the positions that the model serves, stretched ones included', async () => {
+      const rows = { ...data, sequenceLength: 129 };
+      await refused('early', { data: { ...data, sequenceLength: 65 } }).toThrow('data.sequenceLength is 65');
+      const model = { preset: 'therapeutic', overrides: { ...tiny, ropeScaling: { type: 'linear', factor: 2 } } };
+      await refused('early', { model, data: rows }).toThrow('sequenceLength is 129, the model serves 128 positions');
+      await refused('early', { model, data: { ...rows, sequenceLength: 128 } }).toThrow('none such');
+    });
 
     it('supervision by domains that are not those of the experts', async () => {
       const model = (overrides: object) => ({ preset: 'therapeutic', overrides: { ...tiny, ...overrides } });
