@@ -37,11 +37,13 @@ export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, o
   const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
-    () => runFusedKernel('FlashAttention', { q, k, v }, attrs),
-    (value) => [q, k, v, value],
+    // A kernel may give the log-sum-exp of every query's scores too, `[batch, heads, seq]`, to compute them again from.
+    () => runFusedKernel<tf.Tensor | [tf.Tensor, tf.Tensor]>('FlashAttention', { q, k, v }, attrs),
+    (value, ...rest) => [q, k, v, value, ...rest],
     (dy, kept) => {
-      const [q, k, v, value] = kept as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-      return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', { dy, q, k, v, value }, attrs);
+      const [q, k, v, value, lse] = kept as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor?];
+      const inputs = { dy, q, k, v, value, ...(lse && { lse }) };
+      return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', inputs, attrs);
     },
   );
 }
