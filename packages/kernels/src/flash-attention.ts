@@ -15,7 +15,7 @@ export interface AttentionOptions extends Visibility {
 }
 
 /** Backends whose kernels know key ranges and slopes. The others run the plain form where these are used. */
-const knowsRanges = new Set<string>();
+const knowsRanges = new Set(['webgpu']);
 
 /**
  * Exact attention with memory linear in the number of keys (FlashAttention, arXiv:2205.14135: recomputed backward, no

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { installAttention } from './attention.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
 import { Recorder } from './recorder.js';
@@ -11,5 +12,6 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installProducts(recorder);
   installRows(recorder);
   installLayers(recorder);
+  installAttention(recorder);
   installSums();
 }
