@@ -17,6 +17,15 @@ export interface OpenedDevice {
   report: WebGpuDeviceReport;
 }
 
+/**
+ * Shaders clear their workgroup memory in a loop of Dawn's, as they do in browsers without the Vulkan extension for it:
+ * SwiftShader writes a store for every element of it, and then compiles a shader with 14 KiB for two seconds.
+ */
+const dawnSettings = [
+  'enable-dawn-features=allow_unsafe_apis',
+  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
+
 const softwareAdapter = /swiftshader|llvmpipe|lavapipe|basic render/i;
 
 /**
@@ -62,7 +71,7 @@ async function findGpu(): Promise<{ gpu: GPU } | { missing: string }> {
     const name = 'webgpu'; // an optional peer: a bundler must not follow it
     const dawn = (await import(name)) as { create(flags: string[]): GPU; globals: object };
     Object.assign(globalThis, dawn.globals);
-    const gpu = dawn.create(['enable-dawn-features=allow_unsafe_apis']);
+    const gpu = dawn.create(dawnSettings);
     if (await gpu.requestAdapter()) exposeGpu(gpu);
     return { gpu };
   } catch (thrown) {

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { installAttention } from './attention.js';
 import { installInt8 } from './int8.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
@@ -15,5 +16,6 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installLayers(recorder);
   installRotate(recorder);
   installInt8(recorder);
+  installAttention(recorder);
   installSums();
 }

@@ -97,6 +97,11 @@ export class Recorder {
     return tensor;
   }
 
+  /** An int32 tensor of the host's numbers, which it keeps until it is first used. */
+  upload(values: Int32Array): tf.TensorInfo {
+    return this.#backend.makeTensorInfo([values.length], 'int32', values);
+  }
+
   /** Gives a tensor of this recorder back, once the device is done with it. */
   dispose(tensor: tf.TensorInfo): void {
     this.#backend.disposeData(tensor.dataId);

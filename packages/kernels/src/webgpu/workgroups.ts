@@ -19,11 +19,16 @@ export function threadsFor(count: number): Workgroups {
 }
 
 /** WGSL: the head of `main` for a launch by `inLine`. `group` is the workgroup's number, `l` the thread's in it. */
-export const MAIN = `
-@compute @workgroup_size(${THREADS}) fn main(
+export function mainOf(threads: number): string {
+  return `
+@compute @workgroup_size(${threads}) fn main(
   @builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) l: u32,
 ) {
   let group = id.y * groups.x + id.x;`;
+}
+
+/** WGSL: the same for a workgroup of `THREADS`. */
+export const MAIN = mainOf(THREADS);
 
 /** WGSL: every thread of the workgroup calls `sumOverThreads(l, mine)` and gets the sum, added in a fixed order. */
 export const SUM_OVER_THREADS = `
