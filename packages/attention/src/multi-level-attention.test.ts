@@ -12,6 +12,7 @@ import {
   type LevelCache,
   MultiLevelAttention,
   type MultiLevelConfig,
+  PreallocatedKvCache,
   type RopeConfig,
   ropeTables,
 } from './index.js';
@@ -139,7 +140,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
       const whole = wholePass(attention, x);
       const cuts = [Array.from({ length: SEQ }, () => 1), [1, 3, 2, 5, 8], [11, 1, 1, 1, 5], [SEQ]];
       for (const lengths of slow ? cuts.slice(1, 2) : cuts) {
-        for (const store of [new ConcatKvCache(SEQ), roomyCache()]) {
+        for (const store of [new ConcatKvCache(SEQ), roomyCache(), new PreallocatedKvCache({ capacity: 23 })]) {
           const pieces = inPieces(attention, x, lengths, store);
           await expectClose(pieces, whole, CLOSE);
           pieces.dispose();
@@ -213,6 +214,7 @@ describeOnBackends('MultiLevelAttention', (backend) => {
     const ranges = { first: new Int32Array(2 * SEQ), end: new Int32Array(2 * SEQ).fill(1) };
     refuse({ ranges }, 'multi-level attention: pass.ranges is given');
     const store = new ConcatKvCache(SEQ);
+    refuse({ cache: { store, layer: 0, newTokens: [3, 5] } }, 'pass.cache.newTokens is [3,5], but blocks are cut');
     refuse({ cache: { store, layer: 0 } }, 'multi-level attention: pass.cache needs levels');
     const uneven: KvCache = { ...store, length: 0, append: (_, k, v) => ({ k, v, ranges }), dispose: () => undefined };
     const through = (start: number): AttentionPass => ({

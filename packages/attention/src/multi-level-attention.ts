@@ -114,6 +114,11 @@ function checkPass({ ranges, cache }: AttentionPass): void {
       'multi-level attention: pass.ranges is given, but blocks are cut at the same places in all rows; leave it out: padding goes behind the text, documents into rows of their own.',
     );
   }
+  if (cache?.newTokens) {
+    throw new Error(
+      `multi-level attention: pass.cache.newTokens is [${cache.newTokens}], but blocks are cut at the same places in all rows; leave it out and give rows with padding a pass each.`,
+    );
+  }
   if (cache && !cache.levels) {
     throw new Error(
       'multi-level attention: pass.cache needs levels, where coarse levels keep their blocks; got a cache of keys and values alone.',

@@ -25,12 +25,25 @@ export type PartialAttentionKind =
 
 const where = 'model config: attention';
 
-/** Checks a kind of attention and returns it frozen. @throws Error naming field, value and way out. */
-export function resolveAttentionKind(attention: PartialAttentionKind): AttentionKind {
+/**
+ * Checks a kind of attention and returns it frozen.
+ *
+ * @param model that it is for, whose window must leave room for the kind's own.
+ * @throws Error naming field, value and way out.
+ */
+export function resolveAttentionKind(
+  attention: PartialAttentionKind,
+  { slidingWindow }: { readonly slidingWindow?: number },
+): AttentionKind {
   requireObject(attention, where);
   switch (attention.kind) {
     case 'multi-level': {
       const { kind, ...levels } = attention;
+      if (slidingWindow !== undefined) {
+        throw new Error(
+          `${where}: slidingWindow is ${slidingWindow}, but kind 'multi-level' has a window of its own and looks all the way back behind it; leave slidingWindow out.`,
+        );
+      }
       return Object.freeze({ kind, ...resolveMultiLevelConfig(levels) });
     }
     case 'domain': {

@@ -145,7 +145,7 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   return Object.freeze({
     ...config,
     ropeScaling: rope.scaling,
-    ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention) }),
+    ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention, config) }),
     ...(positions === undefined
       ? {}
       : { positions: resolvePositions(positions, { ...config, ...(attention && { attention }) }) }),

@@ -142,6 +142,9 @@ it('a config refuses kinds and levels of attention that cannot be', () => {
   refuse({ kind: 'two-level' }, "model config: attention: kind must be 'multi-level' or 'domain', got 'two-level'");
   refuse({ kind: 'multi-level' }, 'multi-level attention: window must be a whole number of 1 or more, got undefined');
   refuse({ kind: 'multi-level', window: 3, levels: 2 }, 'levels');
+  expect(() => tinyConfig({ attention: { kind: 'multi-level', window: 3 }, slidingWindow: 5 })).toThrow(
+    "model config: attention: slidingWindow is 5, but kind 'multi-level' has a window of its own",
+  );
   refuse(null, 'model config: attention must be an object, got null');
   expect(tinyConfig({ attention: { kind: 'multi-level', window: 3 } }).attention).toEqual({
     kind: 'multi-level',
