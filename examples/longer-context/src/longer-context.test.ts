@@ -104,8 +104,8 @@ describe('writeVariant', () => {
 
 describe('run', () => {
   it("measures and tunes on the repository's documentation, and goes on where it stopped", async () => {
-    vi.spyOn(console, 'log').mockImplementation(() => undefined);
-    const options = { model, output: join(folder, 'run'), steps: 2, windows: 9, backend: 'wasm' };
+    for (const stream of ['log', 'info'] as const) vi.spyOn(console, stream).mockImplementation(() => undefined);
+    const options = { model, output: join(folder, 'run'), steps: 2, windows: 8, backend: 'wasm' };
     const results = await run(options);
     expect(results).toMatchObject({ trained: 8, length: 32, block: 4, steps: 2 });
     const [{ name, curves, texts }] = results.sets;
