@@ -298,6 +298,18 @@ describeOnBackends('flashAttention', () => {
     tf.dispose([...inputs, value, grads]);
   });
 
+  it.each([1, 5])('passes on what is not a number, instead of sharing it out: %i queries', async (seq) => {
+    const [q, k, v] = tensorsOf({ name: '', seq, keys: 5, heads: 2, kvHeads: 1, headDim: 4, options: causal });
+    const broken = tf.tidy(() =>
+      tf.where(tf.equal(tf.range(0, 8 * seq), 8 * seq - 1), Number.NaN, tf.reshape(q, [-1])),
+    );
+    const row = tf.reshape(broken, q.shape) as tf.Tensor4D; // the last head of the last query has a NaN
+    const output = flashAttention(row, k, v, { causal: true, scale: 0.5 });
+    const values = [...(await output.data())];
+    expect(values.map(Number.isNaN)).toEqual(values.map((_, at) => at >= 8 * seq - 4));
+    tf.dispose([q, k, v, broken, row, output]);
+  });
+
   it.each(forms)('%s agrees with central differences', async (_, attend) => {
     const inputs = [random(1, 3, 2, 2), random(1, 3, 1, 2), random(1, 3, 1, 2)];
     const options = { causal: true, scale: 0.7, window: 2, slopes: [0.5, 0.25] };

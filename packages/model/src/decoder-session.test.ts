@@ -131,6 +131,20 @@ describeOnBackends('DecoderSession', (backend) => {
       model.dispose();
     });
 
+    it('reuses nothing of tokens that were read at other angles', async () => {
+      const model = tinyModel({ ropeScaling });
+      const session = model.createSession();
+      await session.append(ids);
+      expect(session.reuse(ids.slice(0, 4))).toBe(0);
+      await expectClose(
+        await lastLogits(session, [ids.slice(0, 4)]),
+        (await logitsOf(model, ids.slice(0, 4))).slice(-13),
+        CLOSE,
+      );
+      session.dispose();
+      model.dispose();
+    });
+
     it('is refused by a pass whose cache would hold other angles', () => {
       const model = tinyModel({ ropeScaling });
       const cache = new ConcatKvCache(17);
