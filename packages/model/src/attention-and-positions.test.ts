@@ -318,7 +318,7 @@ describeOnBackends('a model with', (backend) => {
     refuses({ attention: 'domain' }, 'attention must be an object, got "domain".');
     refuses(
       { positions: { kind: 'rotary' } },
-      "positions: kind must be one of sinusoidal, learned, hybrid, alibi, none, got 'rotary'; leave positions out for rotary ones.",
+      "positions: kind must be one of sinusoidal, learned, hybrid, alibi, none, got 'rotary'; leave positions out, or set null over a preset's, for rotary ones.",
     );
     refuses({ positions: { kind: 'alibi', slopes: [] } }, "positions: unknown key 'slopes'");
     refuses({ positions: { kind: 'hybrid' } }, "positions: kind is 'hybrid' but hiddenSize is 5; it must be even");
@@ -328,7 +328,7 @@ describeOnBackends('a model with', (backend) => {
     );
     refuses(
       { positions: { kind: 'none' }, ropeScaling: { type: 'linear', factor: 2 } },
-      "positions: kind is 'none' but ropeScaling is 'linear', which is of rotary positions; leave one of them out.",
+      "positions: kind is 'none' but ropeScaling is 'linear', which is of rotary positions; leave one of them out (null takes away a preset's positions).",
     );
   });
 });

@@ -53,7 +53,7 @@ export function resolveAttentionKind(
     default: {
       const { kind } = attention as { kind: unknown };
       throw new Error(
-        `${where}: kind must be 'multi-level' or 'domain', got '${String(kind)}'; leave attention out for plain.`,
+        `${where}: kind must be 'multi-level' or 'domain', got '${String(kind)}'; leave attention out, or set null over a preset's, for plain.`,
       );
     }
   }

@@ -27,7 +27,7 @@ import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
-import { maxPositions, rotarySettings } from './rotary-positions.js';
+import { maxPositions, morePositions, rotarySettings } from './rotary-positions.js';
 import { layerCache } from './sequence-cache.js';
 
 /** Options of one forward pass. */
@@ -67,7 +67,7 @@ export class CausalLm implements LinearHost {
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
   readonly #head: Linear | undefined;
-  readonly #rope: RopeConfig;
+  readonly #rope: RopeConfig | undefined;
 
   private constructor(
     readonly config: ModelConfig,
@@ -133,7 +133,7 @@ export class CausalLm implements LinearHost {
     const { ranges, lastOnly = false, context } = options;
     const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
-      const rope = this.config.positions ? undefined : ropeTables(this.#rope, start, seq);
+      const rope = this.#rope && ropeTables(this.#rope, start, seq);
       const passOf = this.#feedForwardPass(batch, seq, options);
       let hidden = this.#embed(ids, start);
       const routings: Routing[] = [];
@@ -176,15 +176,14 @@ export class CausalLm implements LinearHost {
    * scaling past the original length), what layers made of them is not what one pass over the longer sequence makes.
    */
   keepsAngles(from: number, to: number): boolean {
-    return from === 0 || ropeStays(this.#rope, from, to);
+    return from === 0 || !this.#rope || ropeStays(this.#rope, from, to);
   }
 
   #checkPass(tokens: number, seq: number, { cache, sequenceCache, ranges, mask, replay }: ForwardOptions): void {
     const end = (cache?.length ?? 0) + seq;
     if (end > this.maxPositions) {
-      const wayOut = this.config.positions ? 'raise maxPositionEmbeddings and train' : 'stretch ropeScaling';
       throw new Error(
-        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or ${wayOut}.`,
+        `model.forward: ${end} positions exceed the model's ${this.maxPositions}; shorten the input or ${morePositions(this.config)}.`,
       );
     }
     if (cache && !this.keepsAngles(cache.length, end)) {

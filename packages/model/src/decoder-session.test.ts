@@ -109,6 +109,18 @@ describeOnBackends('DecoderSession', (backend) => {
       model.dispose();
     });
 
+    it('counts the visits of the tokens that are new, read anew or not', async () => {
+      const mixture = { numExperts: 3, numExpertsPerTok: 2, softmaxOrder: 'before-top-k', normTopkProb: true } as const;
+      const model = tinyModel({ ropeScaling, mixture });
+      const session = model.createSession();
+      for (const piece of [ids.slice(0, 3), ids.slice(3, 5), ids.slice(5)]) {
+        const { expertCounts } = await session.append(piece);
+        expect(expertCounts.reduce((sum, count) => sum + count, 0)).toBe(piece.length * 2 * 2);
+      }
+      session.dispose();
+      model.dispose();
+    });
+
     it('takes back a pass that failed across the original length, and leaves nothing behind', async () => {
       const model = tinyModel({ ropeScaling });
       const gate = model.parameters().get('model.norm.weight')!;

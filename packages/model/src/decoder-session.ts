@@ -105,19 +105,20 @@ export class DecoderSession {
    * every token past it) that means reading the whole sequence anew.
    *
    * @returns `logits` `[vocab]` of the token that follows, and how often each expert was visited, summed over layers
-   *   and the tokens that this call read.
+   *   and the tokens of this call.
    * @throws when an id is outside the vocabulary or the sequence would exceed the model's positions, or the pass fails; nothing is taken
    *   in then.
    */
   async append(ids: readonly number[]): Promise<SessionStep> {
     this.#check(ids);
     const keeps = this.model.keepsAngles(this.length, this.length + ids.length);
-    const step = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids]));
+    const step = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids], ids.length));
     for (const id of ids) this.#ids.push(id);
     return step;
   }
 
-  async #read(ids: readonly number[]): Promise<SessionStep> {
+  /** @param counted how many of the last ids count as visits; the others were counted when they were first read. */
+  async #read(ids: readonly number[], counted = ids.length): Promise<SessionStep> {
     const before = this.#mark();
     const { outputs, gates } = this.#takeIn(before, () => {
       const { logits, routings, domainRoutings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
@@ -128,7 +129,7 @@ export class DecoderSession {
       const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
       const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
-      const chosen = routings.map(({ indices }) => indices);
+      const chosen = routings.map(({ indices }) => tf.slice2d(indices, [ids.length - counted, 0], [counted, -1]));
       return { outputs: [logits, ...joinFlat(chosen), ...joinFlat(watched)], gates };
     });
     try {
@@ -145,10 +146,10 @@ export class DecoderSession {
   }
 
   /** Fills caches of its own, so that these are untouched should it fail. */
-  async #readAnew(ids: readonly number[]): Promise<SessionStep> {
+  async #readAnew(ids: readonly number[], counted: number): Promise<SessionStep> {
     const fresh = DecoderSession.start(this.model, this.options);
     try {
-      const step = await fresh.#read(ids);
+      const step = await fresh.#read(ids, counted);
       if (this.#disposed) return step;
       [this.#cache, fresh.#cache] = [fresh.#cache, this.#cache];
       [this.#sequenceCache, fresh.#sequenceCache] = [fresh.#sequenceCache, this.#sequenceCache];

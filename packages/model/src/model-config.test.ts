@@ -11,6 +11,14 @@ describe('resolveConfig', () => {
     for (const part of [config, config.mixture, config.ropeScaling]) expect(Object.isFrozen(part)).toBe(true);
   });
 
+  it('asks for even heads only where positions are rotary', () => {
+    const odd = { ...required, headDim: 3 };
+    expect(resolveConfig({ ...odd, positions: { kind: 'alibi' } }).headDim).toBe(3);
+    expect(() => resolveConfig({ ...odd, headDim: 2.5, positions: { kind: 'alibi' } })).toThrow(
+      'model config: headDim must be a whole number of 1 or more, got 2.5.',
+    );
+  });
+
   it('takes an undefined value for an absent one', () => {
     expect(resolveConfig({ ...required, rmsNormEps: undefined }).rmsNormEps).toBe(1e-5);
   });

@@ -76,8 +76,11 @@ const known = [
 type RequiredField = 'vocabSize' | 'hiddenSize' | 'intermediateSize' | 'numHiddenLayers' | 'numAttentionHeads';
 
 /** Any fields of a config, its attention and mixture as they are given. */
-export type ConfigOverrides = Partial<Omit<ModelConfig, 'attention' | 'mixture'>> & {
-  readonly attention?: PartialAttentionKind;
+export type ConfigOverrides = Partial<Omit<ModelConfig, 'attention' | 'positions' | 'mixture'>> & {
+  /** null: plain, whatever a preset has. */
+  readonly attention?: PartialAttentionKind | null;
+  /** null: rotary, whatever a preset has. */
+  readonly positions?: PositionsConfig | null;
   readonly mixture?: PartialMixtureConfig;
 };
 
@@ -91,7 +94,8 @@ export type PartialConfig = Pick<ModelConfig, RequiredField> & ConfigOverrides;
  */
 export function resolveConfig(partial: PartialConfig): ModelConfig {
   refuseUnknownKeys('model config', partial, known);
-  const { attention, positions, mixture, ...given } = partial;
+  const { attention: kind, positions: encoding, mixture, ...given } = partial;
+  const [attention, positions] = [kind ?? undefined, encoding ?? undefined];
   const config: ModelConfig = {
     numKeyValueHeads: partial.numAttentionHeads,
     headDim: partial.hiddenSize / partial.numAttentionHeads,
@@ -122,6 +126,8 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
       `model config: hiddenSize ${hiddenSize} does not divide by numAttentionHeads ${numAttentionHeads}; set headDim.`,
     );
   }
+  if (!Number.isInteger(headDim) || headDim < 1)
+    throw new Error(`model config: headDim must be a whole number of 1 or more, got ${String(headDim)}.`);
   for (const field of ['rmsNormEps', 'initializerRange'] as const) {
     const value = config[field];
     if (!(Number.isFinite(value) && value > 0)) {
@@ -134,7 +140,9 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
     );
   }
   requireObject(config.ropeScaling, 'model config: ropeScaling');
-  const rope = rotarySettings(config);
+  const others =
+    positions === undefined ? undefined : resolvePositions(positions, { ...config, ...(attention && { attention }) });
+  const rope = rotarySettings({ ...config, ...(others && { positions: others }) });
   checkWindow(config.slidingWindow);
   for (const field of ['bosTokenId', 'eosTokenId'] as const) {
     const id = config[field];
@@ -144,11 +152,9 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   }
   return Object.freeze({
     ...config,
-    ropeScaling: rope.scaling,
+    ropeScaling: rope?.scaling ?? Object.freeze({ type: 'none' }),
     ...(attention === undefined ? {} : { attention: resolveAttentionKind(attention, config) }),
-    ...(positions === undefined
-      ? {}
-      : { positions: resolvePositions(positions, { ...config, ...(attention && { attention }) }) }),
+    ...(others && { positions: others }),
     ...(mixture ? { mixture: checkMixture(mixture, config) } : {}),
   });
 }

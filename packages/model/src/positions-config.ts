@@ -32,13 +32,15 @@ export function resolvePositions(
   const { kind } = positions;
   if (!kinds.includes(kind)) {
     throw new Error(
-      `${where}: kind must be one of ${kinds.join(', ')}, got '${String(kind)}'; leave positions out for rotary ones.`,
+      `${where}: kind must be one of ${kinds.join(', ')}, got '${String(kind)}'; leave positions out, or set null over a preset's, for rotary ones.`,
     );
   }
   const { type } = ropeScaling;
   if (type !== 'none' || ropeInterleaved) {
     const rotary = type === 'none' ? 'ropeInterleaved is true' : `ropeScaling is '${type}'`;
-    throw new Error(`${where}: kind is '${kind}' but ${rotary}, which is of rotary positions; leave one of them out.`);
+    throw new Error(
+      `${where}: kind is '${kind}' but ${rotary}, which is of rotary positions; leave one of them out (null takes away a preset's positions).`,
+    );
   }
   if (kind === 'alibi' && attention?.kind === 'multi-level') {
     throw new Error(

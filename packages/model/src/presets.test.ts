@@ -24,6 +24,13 @@ describe('presets', () => {
     for (const [name, gap] of Object.entries(presetGaps)) expect(gap).toContain(`preset '${name}'`);
   });
 
+  it("go without a part that is null, JSON's way to leave it out", () => {
+    const plain = presets.hierarchical({ attention: null, positions: null });
+    expect([plain.attention, plain.positions, plain.mixture?.numExperts]).toEqual([undefined, undefined, 8]);
+    const stretched = { type: 'linear', factor: 2 } as const;
+    expect(presets.hierarchical({ positions: null, ropeScaling: stretched }).ropeScaling).toEqual(stretched);
+  });
+
   it('hierarchical drops nothing outside of training', () => {
     const { numExperts, numExpertsPerTok, capacity } = presets.hierarchical().mixture!;
     expect((capacity!.evalCapacityFactor * numExpertsPerTok) / numExperts).toBe(1);

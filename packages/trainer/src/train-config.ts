@@ -83,6 +83,9 @@ const training = section({
   save: optional(oneOf('best', 'last'), undefined),
 });
 
+/** Not written among a run's settings while at its default, so that runs from before it was there can go on. */
+const DOMAIN_BALANCE = 0.01;
+
 const auxiliary = section({
   /** Weight of the KL divergence between mean routing probabilities and uniform. */
   klBalance: optional(number(0), 0.01),
@@ -97,7 +100,7 @@ const auxiliary = section({
   /** Weight of the balance loss within each sequence. */
   sequenceBalance: optional(number(0), undefined),
   /** Weight of the KL divergence between the mean mix of attention's domains and uniform, for models that have them. */
-  domainBalance: optional(number(0), 0.01),
+  domainBalance: optional(number(0), DOMAIN_BALANCE),
   /** How far the balance bias of each expert moves after a step, for models whose mixture has balanceBias. */
   biasUpdateRate: optional(positive, undefined),
 });
@@ -199,7 +202,7 @@ export function resumeSettings({
   const { validation: _, maxValidationTokens: __, ...train } = rows;
   const deciding = Object.entries({ training: steps, data: train, auxiliary: losses }).flatMap(([name, values]) =>
     Object.entries(values)
-      .filter(([key]) => !freeToChange.has(key))
+      .filter(([key, value]) => !freeToChange.has(key) && !(key === 'domainBalance' && value === DOMAIN_BALANCE))
       .map(([key, value]) => [`${name}.${key}`, value]),
   );
   return {
