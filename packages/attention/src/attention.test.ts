@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { documentRanges } from '@therapeutic-moe/kernels';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
@@ -170,6 +171,12 @@ describeOnBackends('Attention', () => {
     expect(() => wholePass(attention, wide)).toThrow('attention.apply: x must be [batch, seq, 5], got [2, 3, 7].');
     const x = hiddenStates();
     expect(() => tf.tidy(() => attention.apply(x, { rope: ropeTables(rope, 0, 3) }))).toThrow('cos must be [7,2]');
+    const ranges = documentRanges([0, 14]);
+    const cache = { store: new ConcatKvCache(7), layer: 0 };
+    expect(() => attention.apply(x, { ranges, cache })).toThrow('pass.ranges is given with a cache');
+    expect(() => new Attention({ ...config, slidingWindow: 0 }, attention.projections)).toThrow(
+      'attention: slidingWindow must be a whole number of 1 or more, got 0; leave it out for none.',
+    );
     tf.dispose([wide, x]);
     attention.dispose();
   });

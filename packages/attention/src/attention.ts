@@ -69,7 +69,12 @@ export class Attention implements AttentionLayer {
     readonly config: AttentionConfig,
     readonly projections: AttentionProjections,
   ) {
-    const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+    const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim, slidingWindow = 1 } = config;
+    if (!(Number.isInteger(slidingWindow) && slidingWindow >= 1)) {
+      throw new Error(
+        `attention: slidingWindow must be a whole number of 1 or more, got ${slidingWindow}; leave it out for none.`,
+      );
+    }
     if (numAttentionHeads % numKeyValueHeads !== 0) {
       throw new Error(
         `attention: numKeyValueHeads ${numKeyValueHeads} must divide numAttentionHeads ${numAttentionHeads}.`,
@@ -93,6 +98,11 @@ export class Attention implements AttentionLayer {
   /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
   apply(x: tf.Tensor3D, pass: AttentionPass): tf.Tensor3D {
     const { ranges, cache, context } = pass;
+    if (cache && ranges) {
+      throw new Error(
+        'attention.apply: pass.ranges is given with a cache, which says itself what is seen; say in cache.newTokens how many tokens of each row are real.',
+      );
+    }
     const { headDim, slidingWindow: window } = this.config;
     const slopes = this.#slopes;
     return tf.tidy(() => {

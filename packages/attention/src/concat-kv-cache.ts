@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type CachedKeys, checkCapacity, type KvCache, refuseOverflow } from './kv-cache.js';
+import { type CachedKeys, checkCapacity, checkTruncate, type KvCache, refuseOverflow } from './kv-cache.js';
 
 /** The plain cache: it grows by concatenation, so every token copies those before it. */
 export class ConcatKvCache implements KvCache {
@@ -32,6 +32,7 @@ export class ConcatKvCache implements KvCache {
 
   /** Forgets all but the first `length` tokens of every layer. */
   truncate(length: number): void {
+    checkTruncate(length);
     for (const [layer, { k, v }] of this.#layers) {
       if (k.shape[1] <= length) continue;
       const first = (held: tf.Tensor4D) => tf.keep(tf.slice4d(held, [0, 0, 0, 0], [-1, length, -1, -1]));

@@ -99,7 +99,7 @@ export class DomainProjections implements DomainTerm {
 }
 
 /**
- * A matrix of low rank of each domain: `sum_d w_d (x A_d) B_d`, a mixture of low-rank adapters (MoA, arXiv:2210.05144;
+ * A matrix of low rank of each domain: `sum_d w_d (x A_d) B_d`, a mixture of low-rank adapters (MoLE, arXiv:2404.13628;
  * LoRA, arXiv:2106.09685) as two products over all domains together.
  */
 export class LowRankDomainProjections implements DomainTerm {

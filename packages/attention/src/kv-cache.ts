@@ -58,6 +58,12 @@ export function refuseOverflow(total: number, capacity: number): void {
   );
 }
 
+/** @throws when a cache could not go back to so many tokens. */
+export function checkTruncate(length: number): void {
+  if (Number.isInteger(length) && length >= 0) return;
+  throw new Error(`KvCache.truncate: length must be a whole number of 0 or more tokens, got ${length}.`);
+}
+
 /** @throws when a cache could not hold a token. */
 export function checkCapacity(capacity: number): void {
   if (!(capacity >= 1)) throw new Error(`KvCache: capacity must be 1 or more tokens, got ${capacity}.`);

@@ -11,7 +11,7 @@ import {
 import { coarseLevel } from './coarse-level.js';
 import type { CachedKeys } from './kv-cache.js';
 import { mixLevels } from './mix-levels.js';
-import type { MultiLevelConfig } from './multi-level-config.js';
+import { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 import { newestRows } from './newest-rows.js';
 import { projectHeads } from './project-heads.js';
 
@@ -25,29 +25,34 @@ import { projectHeads } from './project-heads.js';
  * levels, by a linear gate of the token, weighs what they give; a level without a whole block yet has no share.
  */
 export class MultiLevelAttention implements AttentionLayer {
+  readonly levels: MultiLevelConfig;
+
   /**
    * @param projections replaceable, so that an adapter can be put around each; owned by this layer.
    * @param gate from `hidden` to `heads * levels`: for each head a number for each level, the fine one first. All equal,
    *   each has an even share. Owned by this layer.
-   * @throws when sizes do not fit, or `config` has a window of its own.
+   * @throws when sizes do not fit, `config` has a window of its own or ALiBi, or levels leave tokens out.
    */
   constructor(
     readonly config: AttentionConfig,
-    readonly levels: MultiLevelConfig,
+    levels: MultiLevelConfig,
     readonly projections: AttentionProjections,
     readonly gate: LinearLayer,
   ) {
     new Attention(config, projections); // refuses what does not fit
-    const { hiddenSize, numAttentionHeads, slidingWindow } = config;
-    const shares = numAttentionHeads * (1 + levels.strides.length);
+    this.levels = resolveMultiLevelConfig(levels);
+    const { hiddenSize, numAttentionHeads, slidingWindow, alibi } = config;
+    const shares = numAttentionHeads * (1 + this.levels.strides.length);
     if (gate.inputSize !== hiddenSize || gate.outputSize !== shares) {
       throw new Error(
         `multi-level attention: gate must map ${hiddenSize} to ${shares} (heads times levels), got ${gate.inputSize} to ${gate.outputSize}.`,
       );
     }
+    if (alibi)
+      throw new Error('multi-level attention: alibi is set, but blocks have no distance of their own; leave it out.');
     if (slidingWindow !== undefined) {
       throw new Error(
-        `multi-level attention: slidingWindow is ${slidingWindow}, but the fine level has the window ${levels.window}; leave slidingWindow out.`,
+        `multi-level attention: slidingWindow is ${slidingWindow}, but the fine level has the window ${this.levels.window}; leave slidingWindow out.`,
       );
     }
   }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { type KvCacheOptions, PreallocatedKvCache } from './index.js';
+import { ConcatKvCache, type KvCacheOptions, PreallocatedKvCache } from './index.js';
 
 const shape = [2, 4] as const;
 const ones = (seq: number, value: number, batch = 1) => tf.fill<tf.Rank.R4>([batch, seq, ...shape], value);
@@ -89,6 +89,12 @@ describeOnBackends('PreallocatedKvCache', (backend) => {
       expect(() => new PreallocatedKvCache({ capacity: 7, ...options })).toThrow(words);
     refuse({ window: 0 }, 'KvCache: window must be a whole number of 1 or more, got 0; leave it out for none.');
     refuse({ window: 2.5 }, 'got 2.5');
+    refuse({ capacity: 7.5 }, 'KvCache: capacity must be a whole number of tokens, got 7.5');
+    const words = 'KvCache.truncate: length must be a whole number of 0 or more tokens, got';
+    for (const each of [new PreallocatedKvCache({ capacity: 7 }), new ConcatKvCache(7)]) {
+      expect(() => each.truncate(-1)).toThrow(`${words} -1.`);
+      expect(() => each.truncate(1.5)).toThrow(`${words} 1.5.`);
+    }
     refuse({ initialRoom: 0 }, 'KvCache: initialRoom must be a whole number of 1 or more, got 0.');
     refuse({ dtype: 'int4' as 'int8' }, "KvCache: dtype must be float32 or int8, got 'int4'.");
     const cache = new PreallocatedKvCache({ capacity: 7, dtype: 'int8' });

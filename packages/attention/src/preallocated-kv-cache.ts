@@ -2,7 +2,14 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { KeyRanges } from '@therapeutic-moe/kernels';
 import { type CacheRows, Float32Rows } from './cache-rows.js';
 import { Int8Rows } from './int8-rows.js';
-import { type CachedKeys, checkCapacity, type KvCache, type KvRoom, refuseOverflow } from './kv-cache.js';
+import {
+  type CachedKeys,
+  checkCapacity,
+  checkTruncate,
+  type KvCache,
+  type KvRoom,
+  refuseOverflow,
+} from './kv-cache.js';
 
 /** How a cache keeps its numbers. */
 export type KvDtype = 'float32' | 'int8';
@@ -44,6 +51,8 @@ export class PreallocatedKvCache implements KvCache {
   constructor(private readonly options: KvCacheOptions) {
     const { capacity, window, dtype = 'float32', initialRoom } = options;
     checkCapacity(capacity);
+    if (!Number.isInteger(capacity))
+      throw new Error(`KvCache: capacity must be a whole number of tokens, got ${capacity}; rows are made for it.`);
     if (window !== undefined && !(Number.isInteger(window) && window >= 1))
       throw new Error(`KvCache: window must be a whole number of 1 or more, got ${window}; leave it out for none.`);
     if (dtype !== 'float32' && dtype !== 'int8')
@@ -107,6 +116,7 @@ export class PreallocatedKvCache implements KvCache {
    * @throws when a window has dropped tokens that would be seen again.
    */
   truncate(length: number): void {
+    checkTruncate(length);
     if (!this.reaches(length)) {
       throw new Error(
         `KvCache.truncate: tokens that are seen from position ${length} have left the window of ${this.options.window}; start a new session.`,

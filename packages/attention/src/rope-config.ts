@@ -22,6 +22,10 @@ export function resolveRopeConfig(config: RopeConfig): RopeConfig {
     );
   }
   if (!(Number.isFinite(theta) && theta > 0)) throw new Error(`rope: theta must be above 0, got ${theta}.`);
+  if (typeof scaling !== 'object' || scaling === null)
+    throw new Error(
+      `rope: scaling must be an object, got ${String(scaling)}; { type: 'none' } leaves angles as they are.`,
+    );
   if (scaling.type === 'yarn' && theta <= 1)
     throw new Error(`rope: theta must be above 1 with yarn scaling, got ${theta}; pairs must turn ever slower.`);
   if (interleaved !== undefined && typeof interleaved !== 'boolean')

@@ -1,4 +1,4 @@
-import type { RopeConfig } from './rope-config.js';
+import { type RopeConfig, resolveRopeConfig } from './rope-config.js';
 import type { DynamicScaling, Llama3Scaling, LongRopeScaling, YarnScaling } from './rope-scaling.js';
 
 /** How fast pairs of a head turn, and how long they are made. */
@@ -13,8 +13,10 @@ export interface RopeFrequencies {
  * The angles per position of a scaling: pair i of the unscaled form turns by `theta^(-2 i / headDim)`.
  *
  * @param length of the sequence so far, its newest token included; only `dynamic` and `longrope` look at it.
+ * @throws as `resolveRopeConfig`.
  */
-export function ropeFrequencies({ headDim, theta, scaling }: RopeConfig, length: number): RopeFrequencies {
+export function ropeFrequencies(config: RopeConfig, length: number): RopeFrequencies {
+  const { headDim, theta, scaling } = resolveRopeConfig(config);
   const pairs = headDim / 2;
   const of = (base: number, divisor: (i: number) => number = () => 1, attentionFactor = 1) => ({
     frequencies: Float64Array.from({ length: pairs }, (_, i) => base ** (-i / pairs) / divisor(i)),

@@ -70,10 +70,12 @@ describe('resolveRopeConfig', () => {
       { scaling: { ...longrope, originalMaxPositionEmbeddings: 1 } },
       'rope: scaling.originalMaxPositionEmbeddings is 1, whose logarithm is 0; set attentionFactor.',
     ],
+    [{ scaling: undefined }, 'rope: scaling must be an object, got undefined'],
     [{ interleaved: 1 }, 'rope: interleaved must be true or false, got 1.'],
     [{ base: 10 }, "rope: unknown key 'base'; known are headDim, theta, scaling, interleaved."],
   ])('refuses %j', (change, message) => {
     expect(() => resolveRopeConfig({ ...plain, ...change } as RopeConfig)).toThrow(message);
+    expect(() => ropeTables({ ...plain, ...change } as RopeConfig, 0, 2)).toThrow(message);
   });
 });
 

@@ -20,7 +20,7 @@ export function ropeTables(config: RopeConfig, start: number, count: number, len
 /** Where a row of a batch starts, and how long its sequence is: a row of other length may have other angles. */
 export interface RopeRow {
   readonly start: number;
-  /** Absent: the pass ends it. */
+  /** Absent: the pass ends it, which is too long for a row with padding. */
   readonly length?: number;
 }
 
@@ -38,11 +38,11 @@ export function ropeTablesOfRows(config: RopeConfig, rows: readonly RopeRow[], c
 
 /** Cosines and sines, each `[rows, count, headDim / 2]`. */
 function wavesOf(config: RopeConfig, rows: readonly RopeRow[], count: number): [Float32Array, Float32Array] {
+  const angles = rows.map(({ start, length = start + count }) => ({ start, ...ropeFrequencies(config, length) }));
   const half = config.headDim / 2;
   const [cos, sin] = [new Float32Array(rows.length * count * half), new Float32Array(rows.length * count * half)];
   let at = 0;
-  for (const { start, length = start + count } of rows) {
-    const { frequencies, attentionFactor } = ropeFrequencies(config, length);
+  for (const { start, frequencies, attentionFactor } of angles) {
     for (let position = start; position < start + count; position++) {
       for (const frequency of frequencies) {
         cos[at] = attentionFactor * Math.cos(position * frequency);

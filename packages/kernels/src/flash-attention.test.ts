@@ -110,6 +110,22 @@ const cases: Case[] = [
   },
   { name: 'packed documents', seq: 17, heads: 4, kvHeads: 2, headDim: 6, options: { causal: true, ranges: packed } },
   {
+    name: 'a window back from the end of each document',
+    seq: 17,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 6,
+    options: { causal: false, ranges: packed, window: 3 },
+  },
+  {
+    name: 'all before a token, itself not',
+    seq: 5,
+    heads: 2,
+    kvHeads: 1,
+    headDim: 6,
+    options: { causal: false, ranges: { first: new Int32Array(5), end: Int32Array.of(0, 1, 2, 3, 4) } },
+  },
+  {
     name: 'packed documents, not causal',
     seq: 17,
     heads: 2,
@@ -224,8 +240,8 @@ async function byHand([q, k, v]: readonly tf.Tensor4D[], { options }: Case, scal
         const at = (b * keys * kvHeads + Math.floor((h * kvHeads) / heads)) * headDim;
         const seen: { j: number; score: number }[] = [];
         for (let j = first; j < end; j++) {
-          if (options.causal && j > own) continue;
-          if (options.window && j <= own - options.window) continue;
+          const last = options.causal ? Math.min(end - 1, own) : end - 1;
+          if (j > last || (options.window && j <= last - options.window)) continue;
           let score = 0;
           for (let d = 0; d < headDim; d++)
             score += Q[((b * seq + i) * heads + h) * headDim + d]! * K[at + j * kvHeads * headDim + d]!;
@@ -310,6 +326,28 @@ describeOnBackends('flashAttention', () => {
     tf.dispose([q, k, v, broken, row, output]);
   });
 
+  it.each([
+    [2, 3, 0],
+    [2, 0, 3],
+    [0, 3, 3],
+  ])('has nothing to give to %i rows of %i queries and %i keys', async (batch, seq, keys) => {
+    const options = { causal: false, scale: 0.5 };
+    const [q, k] = [tf.ones<tf.Rank.R4>([batch, seq, 2, 4]), tf.ones<tf.Rank.R4>([batch, keys, 1, 4])];
+    const output = flashAttention(q, k, k, options);
+    expect(output.shape).toEqual(q.shape);
+    if (output.size > 0) await expectClose(output, new Float32Array(output.size), 0);
+    const grads = tf.grads((q, k) => flashAttention(q as tf.Tensor4D, k as tf.Tensor4D, k as tf.Tensor4D, options));
+    const gradients = grads([q, k]);
+    expect(gradients.map(({ shape }) => shape)).toEqual([q.shape, k.shape]);
+    tf.dispose([q, k, output, gradients]);
+  });
+
+  it('refuses numbers that are not float32', () => {
+    const [q, whole] = [tf.ones<tf.Rank.R4>([1, 2, 3, 4]), tf.ones<tf.Rank.R4>([1, 2, 3, 4], 'int32')];
+    expect(() => flashAttention(q, whole, q, { causal: true, scale: 1 })).toThrow('k must be float32, got int32; cast');
+    tf.dispose([q, whole]);
+  });
+
   it.each(forms)('%s agrees with central differences', async (_, attend) => {
     const inputs = [random(1, 3, 2, 2), random(1, 3, 1, 2), random(1, 3, 1, 2)];
     const options = { causal: true, scale: 0.7, window: 2, slopes: [0.5, 0.25] };
@@ -332,7 +370,7 @@ describeOnBackends('flashAttention', () => {
 
   it.each<[string, Partial<AttentionOptions>, string]>([
     ['a window of none', { window: 0 }, 'window must be a whole number of 1 or more, got 0'],
-    ['a window without a direction', { causal: false, window: 2 }, 'window counts back from each query'],
+    ['a window without a direction', { causal: false, window: 2 }, 'window counts back from the last key'],
     ['slopes of another number', { slopes: [1] }, 'slopes must be 3 finite numbers, one per head, got [1].'],
     ['slopes without a direction', { causal: false, slopes: [1, 2, 3] }, 'slopes count back from each query'],
     [

@@ -33,9 +33,10 @@ export function readsKeysInPlace(): boolean {
  */
 export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): tf.Tensor4D {
   const visible = checkAttention(q, k, v, options);
-  const { scale, slopes = [], causal } = options;
+  const { scale, slopes = [] } = options;
+  if (q.size === 0 || k.size === 0) return nothing(q, k, v);
   if (!hasFusedKernel('FlashAttention')) return chunkedAttention(q, k, v, { scale, slopes, visible });
-  const attrs = { causal, scale, first: visible.first, end: visible.end, slopes: [...slopes] };
+  const attrs = { scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
     // A kernel may give the log-sum-exp of every query's scores too, `[batch, heads, seq]`, to compute them again from.
@@ -46,6 +47,16 @@ export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, o
       const inputs = { dy, q, k, v, value, ...(lse && { lse }) };
       return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', inputs, attrs);
     },
+  );
+}
+
+/** Without queries or keys there is nothing to mix, and nothing passes back. */
+function nothing(...inputs: tf.Tensor4D[]): tf.Tensor4D {
+  return withGradient(
+    inputs,
+    () => tf.zeros(inputs[0]!.shape),
+    () => inputs,
+    (_, kept) => kept.map((input) => tf.zeros(input.shape)),
   );
 }
 
@@ -104,6 +115,8 @@ function slopeBias(slopes: readonly number[], { end }: KeyRanges, q: number[], k
 function checkAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions): KeyRanges {
   const [batch, seq, heads, headDim] = q.shape;
   const [kBatch, keys, kvHeads, kHeadDim] = k.shape;
+  for (const [name, { dtype }] of Object.entries({ q, k, v }))
+    if (dtype !== 'float32') throw new Error(`flashAttention: ${name} must be float32, got ${dtype}; cast it first.`);
   if (k.shape.join() !== v.shape.join()) {
     throw new Error(`flashAttention: k and v must have one shape, got [${k.shape}] and [${v.shape}].`);
   }

@@ -74,6 +74,13 @@ describeOnBackends('packInt8', (backend) => {
       return [{ ...packed }, unpackInt8(packed)];
     });
     const odd = tf.ones([3, 6]);
+    const whole = tf.ones([3, 8], 'int32');
+    expect(() => packInt8(whole)).toThrow('packInt8: x must be float32, got int32; cast it first.');
+    const { packed, scales } = packInt8(x);
+    expect(() => unpackInt8({ packed, scales }, 2)).toThrow('rows must be a whole number from 0 to 2');
+    expect(() => unpackInt8({ packed, scales: tf.reshape(scales, [1, 3]) })).toThrow(
+      'expected int32 packed and float32 scales [3,1], got int32 [3,2] and float32 [1,3].',
+    );
     expect(() => packInt8(odd)).toThrow('packInt8: the last axis must be a multiple of 4, got [3,6]');
     tf.dispose([x, odd]);
   });

@@ -40,8 +40,10 @@ export function packInt8Reference(x: tf.Tensor): PackedInt8 {
  *
  * @param rows how many of the first rows of axis 1 are wanted, where `packed` is `[batch, room, ..., width / 4]`. Absent: all.
  * @returns `[..., width]`. Caller disposes.
+ * @throws when shapes or dtypes are not those of `packInt8`, or `rows` are more than there are.
  */
 export function unpackInt8({ packed, scales }: PackedInt8, rows?: number): tf.Tensor {
+  checkPacked({ packed, scales }, rows);
   if (!hasFusedKernel('UnpackInt8')) return unpackInt8Reference({ packed, scales }, rows);
   return runFusedKernel<tf.Tensor>('UnpackInt8', { packed, scales }, rows === undefined ? {} : { rows });
 }
@@ -90,7 +92,21 @@ function packPlainly(x: tf.Tensor): PackedInt8 {
   });
 }
 
-function checkWidth({ shape }: tf.Tensor): void {
+/** Kernels read by address: what does not fit would be read from another tensor's memory. */
+function checkPacked({ packed, scales }: PackedInt8, rows: number | undefined): void {
+  const shape = [...packed.shape.slice(0, -1), 1];
+  if (packed.dtype !== 'int32' || scales.dtype !== 'float32' || scales.shape.join() !== shape.join()) {
+    throw new Error(
+      `unpackInt8: expected int32 packed and float32 scales [${shape}], got ${packed.dtype} [${packed.shape}] and ${scales.dtype} [${scales.shape}].`,
+    );
+  }
+  const room = packed.shape[1] ?? 0;
+  if (rows !== undefined && !(Number.isInteger(rows) && rows >= 0 && rows <= room && packed.rank > 2))
+    throw new Error(`unpackInt8: rows must be a whole number from 0 to ${room}, the room of packed, got ${rows}.`);
+}
+
+function checkWidth({ shape, dtype }: tf.Tensor): void {
+  if (dtype !== 'float32') throw new Error(`packInt8: x must be float32, got ${dtype}; cast it first.`);
   const width = shape.at(-1);
   if (!width || width % 4 !== 0)
     throw new Error(`packInt8: the last axis must be a multiple of 4, got [${shape}]; four numbers share an int32.`);

@@ -21,7 +21,10 @@ export interface AttentionSizes {
 export interface Visibility {
   /** A query sees keys up to its own position; with more keys than queries the queries are the last ones. */
   readonly causal: boolean;
-  /** Most keys that a query sees, its own position and those before it (Longformer, arXiv:2004.05150). Absent: all. */
+  /**
+   * Most keys that a query sees, counted back from the last one that causality and `ranges` let it see: with `causal`, its
+   * own position and those before it (Longformer, arXiv:2004.05150). Absent: all.
+   */
   readonly window?: number;
   /** Absent: every key. */
   readonly ranges?: KeyRanges;
@@ -82,7 +85,9 @@ export function visibleKeys({ causal, window, ranges }: Visibility, { batch, seq
       `flashAttention: window must be a whole number of 1 or more, got ${window}; leave it out for none.`,
     );
   if (window !== undefined && !causal && !ranges)
-    throw new Error('flashAttention: window counts back from each query, so it needs causal or ranges; set one.');
+    throw new Error(
+      'flashAttention: window counts back from the last key that a query may see, so it needs causal or ranges; set one.',
+    );
   if (ranges) checkRanges(ranges, { batch, seq, keys });
   const visible = emptyRanges(batch * seq);
   for (let at = 0; at < batch * seq; at++) {

@@ -410,6 +410,12 @@ describeOnBackends('rotate', () => {
     tf.dispose([x, y, tables.cos, tables.sin]);
   });
 
+  it('refuses odd heads and numbers that are not float32', () => {
+    const tables = { cos: tf.ones<tf.Rank.R2>([2, 2]), sin: tf.ones<tf.Rank.R2>([2, 2]) };
+    expect(() => rotate(tf.ones([1, 2, 1, 5]), tables)).toThrow('rotate: headDim must be even, got x [1,2,1,5]');
+    expect(() => rotate(tf.ones([1, 2, 1, 4], 'int32'), tables)).toThrow('rotate: x must be float32, got int32');
+  });
+
   it('refuses tables of other positions, rows or pairs', () => {
     const x = tf.ones<tf.Rank.R4>([2, 7, 3, 6]);
     const { cos, sin } = tablesOf(3, false, 'half-split');

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, expect, it } from 'vitest';
-import { adamWUpdate, float32Products, groupedMatMul, installKernels, matMul } from './index.js';
+import { adamWUpdate, float32Products, groupedMatMul, installKernels, matMul, writeRows } from './index.js';
 
 /**
  * bfloat16 keeps 8 bits, so rounding moves a number by at most 2^-8 of it: both operands of each summand, and the sum.
@@ -127,6 +127,17 @@ describeOnBackends('precision', (backend) => {
     await expect(installKernels(backend, { precision: 'bfloat16' })).rejects.toThrow(
       `installKernels: precision 'bfloat16' needs the backend 'tensorflow', got '${backend}'; it computes in float32.`,
     );
+  });
+
+  here('bfloat16 reads rows that were written in place', async () => {
+    await installKernels('tensorflow', { precision: 'bfloat16' });
+    const [x, target] = [random([128, 128], 1), random([128, 128], 2)] as [tf.Tensor2D, tf.Tensor2D];
+    const before = matMul(x, target); // rounds the target and keeps that
+    const rows = tf.zeros<tf.Rank.R2>([128, 128]);
+    expect(writeRows(target, rows, new Array(128).fill(0))).toBe(target);
+    const after = matMul(x, target);
+    expect(Math.max(...(await after.data()).map(Math.abs))).toBe(0);
+    tf.dispose([x, target, before, rows, after]);
   });
 
   it('knows two precisions', async () => {

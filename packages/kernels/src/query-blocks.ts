@@ -78,7 +78,7 @@ function spanOf(visible: KeyRanges, { batch, seq, keys }: HeadedSizes, start: nu
 }
 
 function hidden(visible: KeyRanges, { batch, seq }: HeadedSizes, span: Span): QueryBlock['hides'] {
-  let [nothing, tail] = [true, true];
+  let [nothing, tail] = [true, span.end - span.first >= span.queries];
   for (let b = 0; b < batch; b++) {
     for (let i = 0; i < span.queries; i++) {
       const at = b * seq + span.start + i;

@@ -67,6 +67,10 @@ function joinPairs(a: tf.Tensor, b: tf.Tensor, layout: RotaryLayout): tf.Tensor4
 
 function checkTables(x: tf.Tensor4D, { cos, sin }: RopeTables): void {
   const [batch, seq, , headDim] = x.shape;
+  for (const [name, { dtype }] of Object.entries({ x, cos, sin }))
+    if (dtype !== 'float32') throw new Error(`rotate: ${name} must be float32, got ${dtype}; cast it first.`);
+  if (headDim % 2 !== 0)
+    throw new Error(`rotate: headDim must be even, got x [${x.shape}]; rotary positions turn pairs of values.`);
   const shapes = [
     [seq, headDim / 2],
     [batch, seq, headDim / 2],

@@ -15,7 +15,7 @@ export function installTensorflowKernels(): Operands {
   installProducts(ops, operands);
   installAttention(ops);
   installLayers(ops);
-  installRows(ops);
+  installRows(ops, operands);
   installCrossEntropy(ops);
   installOptimiser(ops, operands);
   return operands;

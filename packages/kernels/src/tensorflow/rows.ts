@@ -1,8 +1,9 @@
 import { inPlace } from './in-place.js';
+import type { Operands } from './operands.js';
 import { type Handle, INT32, type RawOps } from './raw-ops.js';
 
 /** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
-export function installRows(ops: RawOps): void {
+export function installRows(ops: RawOps, operands: Operands): void {
   ops.register('TakeRows', ({ x, indices }) => ops.tensor(take(ops, ops.read(x!), ops.read(indices!), false)));
 
   ops.register('WriteRows', ({ target, rows }, { starts }: { starts: number[] }) => {
@@ -17,6 +18,7 @@ export function installRows(ops: RawOps): void {
       }
       ops.runMany('DisableCopyOnRead', [variable!], [], 0); // else it is copied where it is read after such writing
     });
+    operands.forget(target!.dataId);
     return [];
   });
 

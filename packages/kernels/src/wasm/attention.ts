@@ -1,14 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
-import { ranges } from './split.js';
+import { ranges, STREAM } from './split.js';
 import { type KernelCall, SCRATCH } from './threads.js';
 
 /** Queries of one call forward, as many as the kernel packs a tile of keys for. */
 const BLOCK = 256;
-
-/** Multiply-adds of a single query's product with its keys, which waits for memory, as many as take that time. */
-const STREAM = 6;
 
 interface Attributes {
   readonly scale: number;

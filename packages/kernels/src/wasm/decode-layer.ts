@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 import type { WasmHeap } from './heap.js';
 import { routeToken, type TokenChoice } from './route-token.js';
-import { ranges, stripWidth } from './split.js';
+import { ranges, STREAM, stripWidth } from './split.js';
 import type { KernelCall } from './threads.js';
 
 type Infos = Record<string, tf.TensorInfo>;
@@ -59,6 +59,9 @@ function sizesOf({ q, keys, gate, down }: Infos): LayerSizes {
   return { hidden, heads: queries / headDim, kvHeads, headDim, experts, intermediate, cacheRows };
 }
 
+/** Keys whose scores `attendOne` holds. */
+const KEYS_AT_ONCE = 512;
+
 /** Addresses of the values between two steps, in the heap's scratch. */
 interface WorkPlaces {
   readonly normed: Address;
@@ -88,7 +91,7 @@ function layOut(
     gateUp: 2 * k * intermediate,
     inner: k * intermediate,
     outputs: k * hidden,
-    scores: cacheRows,
+    scores: Math.min(KEYS_AT_ONCE, cacheRows),
   } satisfies Record<keyof WorkPlaces, number>;
   const sizes = Object.entries(floats).map(([name, count]) => [name, (4 * count + 15) & ~15] as const); // 16-byte borders
   let next = heap.scratch(sizes.reduce((sum, [, size]) => sum + size, 0));
@@ -108,9 +111,6 @@ interface RowProduct {
   readonly y: Address;
   readonly add?: boolean;
 }
-
-/** A single row waits for memory: one of its multiply-adds takes as long as some six of a product of many rows. */
-const STREAM = 6;
 
 /** Products that do not depend on each other, in strips of columns that any thread may take. */
 function multiply(heap: WasmHeap, products: readonly RowProduct[]): void {

@@ -42,6 +42,9 @@ export function productBlocks(m: number, n: number, k: number, total: number): {
   return ranges(m, rowSize).flatMap((rows) => ranges(n, columnSize).map((columns) => ({ rows, columns })));
 }
 
+/** A single row waits for memory: one of its multiply-adds takes as long as some six of a product of many rows. */
+export const STREAM = 6;
+
 /** Values that one call streams from memory, some 100 microseconds. */
 const STREAM_VALUES = 1 << 18;
 /** Columns below which the pieces of a row are too short to stream. */
