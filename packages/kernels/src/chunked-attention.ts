@@ -29,6 +29,7 @@ interface Sizes extends HeadedSizes {
  * they see, and a backward pass that computes the scores of a block again (FlashAttention, arXiv:2205.14135, algorithm 4,
  * whose blocks of keys are here as wide as needed). Memory is linear in the keys. Within a block the heads of one group lie
  * along the rows, `[batch, kvHeads, group * queries, headDim]`, so keys and values need no copies.
+ * `tensorflow/attention.ts` is the same plan on TensorFlow's own ops, which free what they are done with.
  *
  * @param q `[batch, seq, heads, headDim]`.
  * @param k `[batch, keys, kvHeads, headDim]`.

@@ -91,8 +91,9 @@ export const presets = {
   },
 
   /**
-   * Attention at full, half and quarter resolution, the first in a window, mixed by learned shares. Two-stage top-k: the 2 best of 4 groups, then the best expert in each; experts share their input and output
-   * projections, so that many of them cost little, and each group can live on a device of its own.
+   * Attention at full, half and quarter resolution, the first in a window, mixed by learned shares. Two-stage top-k: the
+   * 2 best of 4 groups, then the best expert in each; experts share their input and output projections, so that many of
+   * them cost little, and each group can live on a device of its own.
    */
   'multi-level'(overrides: ConfigOverrides = {}): ModelConfig {
     return resolveConfig({

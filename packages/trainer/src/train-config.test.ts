@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { resolveTrainConfig, trainConfigWarnings } from './index.js';
+import { resolveTrainConfig, resumeSettings, trainConfigWarnings } from './index.js';
 
 const base = {
   output: 'runs/test',
@@ -10,6 +10,14 @@ const base = {
 };
 type Changes = { [K in keyof typeof base]?: object | string } & Record<string, unknown>;
 const config = (changes: Changes) => ({ ...base, ...changes });
+
+describe('resumeSettings', () => {
+  it('lets a run go on that was started before domainBalance was there, while it is at its default', () => {
+    const settings = (auxiliary: object) => resumeSettings(resolveTrainConfig({ ...base, auxiliary }));
+    expect(settings({})).not.toHaveProperty('auxiliary.domainBalance');
+    expect(settings({ domainBalance: 0 })).toMatchObject({ 'auxiliary.domainBalance': 0 });
+  });
+});
 
 describe('resolveTrainConfig', () => {
   it('fills in the defaults and freezes', () => {
