@@ -34,25 +34,29 @@ export function coarseLevel(heads: Heads, level: CoarseLevel, cache: LevelCache 
     if (held === 0 && k.shape[1] < stride) return tf.zeros<tf.Rank.R4>(q.shape);
     const brought = attendBlocks(heads, level, cache);
     const rows = tf.ones<tf.Rank.R4>([batch, brought.shape[1], 1, 1]); // a cache keeps pairs; these have no other half
-    const all = cache.append(`levels.${stride}.brought`, brought, rows).k;
-    checkHeld(all.shape[1] - brought.shape[1], level, cache);
+    const all = cache.append(`levels.${stride}.brought`, brought, rows, 1).k;
+    const earlier = all.shape[1] - brought.shape[1];
+    if (held > 0 && earlier === 0) checkHeld(0, level, cache);
     // Each is for the last token of its block and those after it, up to the last but one of the next block.
     const served =
       held > 0
-        ? tf.slice4d(all, [0, held - 1, 0, 0], [-1, -1, -1, -1])
+        ? tf.slice4d(all, [0, earlier - 1, 0, 0], [-1, -1, -1, -1])
         : tf.concat4d([tf.zeros([batch, 1, ...head]), all], 1);
     return tf.slice4d(repeatRows(served, stride), [0, 1 + k.shape[1] - seq, 0, 0], [-1, seq, -1, -1]);
   });
 }
 
 /** `[batch, blocks, heads, headDim]`: what the blocks that the new tokens complete see of themselves and those before. */
-function attendBlocks({ q, k, v }: Heads, { stride, scale }: CoarseLevel, cache: LevelCache): tf.Tensor4D {
+function attendBlocks({ q, k, v }: Heads, level: CoarseLevel, cache: LevelCache): tf.Tensor4D {
+  const { stride, scale } = level;
   const [batch, seq, ...head] = q.shape;
   const unfinished = k.shape[1] - seq;
   if (k.shape[1] < stride) return tf.zeros<tf.Rank.R4>([batch, 0, ...head]);
   const aligned = unfinished > 0 ? tf.concat4d([tf.zeros([batch, unfinished, ...head]), q], 1) : q;
+  const queries = lastOfBlocks(aligned, stride);
   const blocks = cache.append(`levels.${stride}`, blockMeans(k, stride), blockMeans(v, stride));
-  return flashAttention(lastOfBlocks(aligned, stride), blocks.k, blocks.v, { causal: true, scale });
+  checkHeld(blocks.k.shape[1] - queries.shape[1], level, cache);
+  return flashAttention(queries, blocks.k, blocks.v, { causal: true, scale });
 }
 
 function checkHeld(blocks: number, { stride }: CoarseLevel, { start }: LevelCache): void {

@@ -21,7 +21,7 @@ export {
 export type { CachedKeys, KvCache, KvRoom } from './kv-cache.js';
 export type { LevelCache } from './level-cache.js';
 export { MultiLevelAttention } from './multi-level-attention.js';
-export { type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
+export { keptTokens, type MultiLevelConfig, resolveMultiLevelConfig } from './multi-level-config.js';
 export {
   HybridEncoding,
   LearnedEncoding,

@@ -8,6 +8,14 @@ export interface MultiLevelConfig {
   readonly strides: readonly number[];
 }
 
+/**
+ * How many of the newest tokens are needed at full resolution when one more is among them: those in the window, and those
+ * of a block that is not whole before it.
+ */
+export function keptTokens({ window, strides }: MultiLevelConfig): number {
+  return Math.max(window, ...strides);
+}
+
 /** Half and quarter resolution. */
 const defaultStrides: readonly number[] = [2, 4];
 

@@ -25,6 +25,7 @@ import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
+import { keptTokens } from './kv-bytes.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
 import { maxPositions, morePositions, rotarySettings } from './rotary-positions.js';
@@ -114,11 +115,9 @@ export class CausalLm implements LinearHost {
     return maxPositions(this.config);
   }
 
-  /** Most tokens that any layer's attention sees, itself included; undefined where a layer sees all before it. */
-  get attentionWindow(): number | undefined {
-    const windows = this.#layers.map(({ attention }) => attention.config.slidingWindow ?? Number.POSITIVE_INFINITY);
-    const widest = Math.max(...windows);
-    return Number.isFinite(widest) ? widest : undefined;
+  /** How many of the newest tokens attention needs the keys and values of, the next one included; undefined: all. */
+  get keptTokens(): number | undefined {
+    return keptTokens(this.config);
   }
 
   /**

@@ -48,10 +48,10 @@ export class DecoderSession {
     this.#ids = [...ids];
   }
 
-  /** An empty session. Where every layer of the model has a window, tokens that have left the widest are dropped. */
+  /** An empty session. Tokens that no later one needs are dropped as it goes (`keptTokens` of the model). */
   static start(model: CausalLm, options: SessionOptions = {}): DecoderSession {
     const { kvCache: dtype } = options;
-    const window = model.attentionWindow;
+    const window = model.keptTokens;
     const cache = new PreallocatedKvCache({
       capacity: model.maxPositions,
       initialRoom: INITIAL_ROOM,
@@ -66,9 +66,12 @@ export class DecoderSession {
     return this.#cache.length;
   }
 
-  /** What the keys and values of attention take. */
+  /**
+   * What its caches take: keys and values of attention with the room for tokens to come, blocks of coarse levels, and what
+   * routers and experts look back at.
+   */
   get kvBytes(): number {
-    return this.#cache.bytes;
+    return this.#cache.bytes + this.#sequenceCache.bytes;
   }
 
   /** A second session that has taken in the same tokens, in memory of its own: several answers share one prompt. */
@@ -132,10 +135,12 @@ export class DecoderSession {
       const chosen = routings.map(({ indices }) => tf.slice2d(indices, [ids.length - counted, 0], [counted, -1]));
       return { outputs: [logits, ...joinFlat(chosen), ...joinFlat(watched)], gates };
     });
+    const after = this.#sequenceCache.mark();
     try {
       const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
       if (!allFinite(logits!) || !allFinite(watched))
         throw await explainNotFinite(gates, this.model.config.numHiddenLayers);
+      this.#sequenceCache.settle(after);
       return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
     } catch (thrown) {
       this.#rollBack(before);

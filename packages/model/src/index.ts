@@ -4,6 +4,7 @@ export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.j
 export { DecoderSession, type SessionOptions } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
+export { blockValuesPerToken, fullSessionBytes, keptTokens, kvBytesPerToken, kvValuesPerToken } from './kv-bytes.js';
 export type {
   ExpertKind,
   MixtureConfig,
@@ -14,7 +15,7 @@ export type {
 export { loadAdapter, mergeLora } from './model-adapter.js';
 export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
 export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
-export { countParameters, kvBytesPerToken, kvValuesPerToken, type ParameterCount } from './parameter-count.js';
+export { countParameters, type ParameterCount } from './parameter-count.js';
 export type { PositionsConfig } from './positions-config.js';
 export { type PresetName, presetGaps, presets, therapeuticDomains } from './presets.js';
 export { type PrunedModel, pruneModel } from './prune-model.js';

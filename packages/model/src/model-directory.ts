@@ -121,7 +121,7 @@ function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>,
 }
 
 /**
- * Writes `config.json` and `model.safetensors`: in Hugging Face's layout, readable by transformers, where Mixtral (or
+ * Writes `config.json` and `model.safetensors`: in Hugging Face's layout, readable by transformers 5, where Mixtral (or
  * Mistral for a dense model) can say what the config says; otherwise in our own, with `model_type` `therapeutic_moe`.
  * Buffers stay float32.
  *

@@ -7,17 +7,30 @@ import { attachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { logitsOf, tinyConfig, tinyModel } from '../test/tiny-model.js';
-import { type CausalLm, countParameters, loadModelDirectory, saveModelDirectory, trainable } from './index.js';
+import {
+  type CausalLm,
+  type ConfigOverrides,
+  countParameters,
+  loadModelDirectory,
+  saveModelDirectory,
+  trainable,
+} from './index.js';
 import { parameterShapes } from './parameter-shapes.js';
 
 /** float32 sums in another order, through two layers of weights of deviation 0.5. */
 const CLOSE = 1e-4;
 const VOCAB = 13;
 const ids = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5];
+/** A text many times as long as what is kept of it at full resolution. */
+const text = Array.from({ length: 41 }, (_, i) => (i * i + 3 * i) % VOCAB);
+const far: ConfigOverrides = {
+  maxPositionEmbeddings: 41,
+  attention: { kind: 'multi-level', window: 3, strides: [2, 3, 7] },
+};
 
 /** With gates that tell levels apart: fresh ones are zero. */
-function modelOf(): CausalLm {
-  const model = tinyModel({ attention: { kind: 'multi-level', window: 3 } });
+function modelOf(overrides: ConfigOverrides = {}): CausalLm {
+  const model = tinyModel({ attention: { kind: 'multi-level', window: 3 }, ...overrides });
   for (const [path, variable] of model.parameters())
     if (path.endsWith('level_gate.weight'))
       tf.tidy(() => variable.assign(tf.randomNormal(variable.shape, 0, 1, 'float32', 3)));
@@ -56,6 +69,62 @@ describeOnBackends('a model with multi-level attention', (backend) => {
     }
     session.dispose();
     expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  it.skipIf(slow).each([
+    ['token by token', new Array(41).fill(1)],
+    ['in chunks', [3, 11, 1, 2, 13, 1, 6, 4]],
+    ['a long prompt, then tokens', [29, ...new Array(12).fill(1)]],
+  ])('decodes far past its window in memory that levels alone let grow: %s', async (_, lengths: number[]) => {
+    const model = modelOf(far);
+    const whole = await logitsOf(model, text);
+    const session = model.createSession();
+    let taken = 0;
+    for (const length of lengths) {
+      const { logits } = await session.append(text.slice(taken, taken + length));
+      taken += length;
+      await expectClose(logits, whole.slice((taken - 1) * VOCAB, taken * VOCAB), CLOSE);
+    }
+    expect(model.keptTokens).toBe(7); // the longest block, above the window
+    session.dispose();
+    model.dispose();
+  });
+
+  it.skipIf(slow)('takes back failed passes, forks and goes on far past its window', async () => {
+    const model = modelOf({ ...far, mixture: undefined }); // experts would refuse what is not finite before the end
+    const whole = await logitsOf(model, text);
+    const session = model.createSession();
+    const last = (ended: number) => whole.slice((ended - 1) * VOCAB, ended * VOCAB);
+    await session.append(text.slice(0, 20));
+    const path = 'model.layers.1.self_attn.o_proj';
+    const linear = model.linears().get(path)!;
+    const { inputSize, outputSize } = linear;
+    const fails = {
+      'out of memory': () => {
+        throw new Error('out of memory');
+      },
+      'the logits are not finite': (x: tf.Tensor) => tf.mul(linear.apply(x), Number.NaN),
+    };
+    let taken = 20;
+    for (const length of [1, 9, 1]) {
+      const piece = text.slice(taken, taken + length);
+      for (const [words, apply] of Object.entries(fails)) {
+        model.replaceLinear(path, { ...linear, inputSize, outputSize, apply });
+        await expect(session.append(piece)).rejects.toThrow(words);
+        model.replaceLinear(path, linear);
+        expect(session.length).toBe(taken);
+      }
+      const fork = session.fork();
+      taken += length;
+      for (const each of [fork, session]) await expectClose((await each.append(piece)).logits, last(taken), CLOSE);
+      fork.dispose();
+    }
+    expect(session.reuse(text)).toBe(taken); // goes on
+    await expectClose((await session.append(text.slice(taken))).logits, last(41), CLOSE);
+    expect(session.reuse([...text.slice(0, 12), 0])).toBe(0); // levels do not go back
+    await expectClose((await session.append(text.slice(0, 12))).logits, last(12), CLOSE);
+    session.dispose();
     model.dispose();
   });
 

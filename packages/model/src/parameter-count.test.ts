@@ -3,15 +3,7 @@ import '@therapeutic-moe/test-kit';
 import { attachLora } from '@therapeutic-moe/lora';
 import { describe, expect, it } from 'vitest';
 import { tinyConfig } from '../test/tiny-model.js';
-import {
-  CausalLm,
-  countParameters,
-  kvBytesPerToken,
-  kvValuesPerToken,
-  type ModelConfig,
-  presets,
-  resolveConfig,
-} from './index.js';
+import { CausalLm, countParameters, kvValuesPerToken, type ModelConfig, presets, resolveConfig } from './index.js';
 
 const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
   [...variables.values()].reduce((sum, { size }) => sum + size, 0);
@@ -70,18 +62,6 @@ describe('countParameters', () => {
     });
     expect(countParameters(nemo, lora).trainable).toBe(19_660_800);
     expect(2 * kvValuesPerToken(nemo)).toBe(163_840);
-  });
-
-  it("gives the bytes that a session's cache grows by", async () => {
-    const config = tinyConfig({ headDim: 8, maxPositionEmbeddings: 16 }); // as much as the first room
-    const model = CausalLm.create(config, 1);
-    for (const kvCache of ['float32', 'int8'] as const) {
-      const session = model.createSession({ kvCache });
-      await session.append([1, 2, 3]);
-      expect(session.kvBytes).toBe(16 * kvBytesPerToken(config, kvCache));
-      session.dispose();
-    }
-    model.dispose();
   });
 
   it('refuses an adapter that cannot be', () => {

@@ -1,4 +1,3 @@
-import type { KvDtype } from '@therapeutic-moe/attention';
 import { type LoraConfig, resolveLoraConfig } from '@therapeutic-moe/lora';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
@@ -42,17 +41,6 @@ function sumSizes(
     active += stacked ? (size / mixture!.numExperts) * mixture!.numExpertsPerTok : size;
   }
   return { total, active };
-}
-
-/** Keys and values that one token leaves in the cache, in numbers. */
-export function kvValuesPerToken({ numHiddenLayers, numKeyValueHeads, headDim }: ModelConfig): number {
-  return 2 * numHiddenLayers * numKeyValueHeads * headDim;
-}
-
-/** Bytes that one token's keys and values take in a session, by how it keeps them. */
-export function kvBytesPerToken(config: ModelConfig, dtype: KvDtype): number {
-  const scales = 2 * config.numHiddenLayers * config.numKeyValueHeads; // a float for each token and head
-  return dtype === 'int8' ? kvValuesPerToken(config) + 4 * scales : 4 * kvValuesPerToken(config);
 }
 
 function adapterSize(linears: Record<string, readonly [number, number]>, { r, targetModules }: LoraConfig): number {

@@ -1,9 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { SequenceCache } from '@therapeutic-moe/router';
 
-type Held = { readonly k: tf.Tensor4D; readonly v: tf.Tensor4D };
+/** What is kept under one key. */
+interface Held {
+  readonly k: tf.Tensor4D;
+  readonly v: tf.Tensor4D;
+  /** How many rows the next pass needs. */
+  readonly needed: number;
+  /** How many rows before these are gone. */
+  readonly dropped: number;
+}
 
-/** How many rows a cache held under each key. */
+/** How many rows a cache had taken in under each key. */
 export type CacheMark = ReadonlyMap<string, number>;
 
 /**
@@ -17,11 +25,24 @@ export class ConcatSequenceCache implements SequenceCache {
     return this.#held.size === 0;
   }
 
-  append(key: string, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D } {
+  /** What its tensors take. */
+  get bytes(): number {
+    return [...this.#held.values()].reduce((sum, { k, v }) => sum + 4 * (k.size + v.size), 0);
+  }
+
+  append(
+    key: string,
+    k: tf.Tensor4D,
+    v: tf.Tensor4D,
+    needed = Number.POSITIVE_INFINITY,
+  ): { k: tf.Tensor4D; v: tf.Tensor4D } {
     const held = this.#held.get(key);
+    if (held && k.shape[1] === 0) return held;
     const grown = {
       k: tf.keep(held ? tf.concat4d([held.k, k], 1) : tf.clone(k)),
       v: tf.keep(held ? tf.concat4d([held.v, v], 1) : tf.clone(v)),
+      needed,
+      dropped: held?.dropped ?? 0,
     };
     this.#replace(key, grown);
     return grown;
@@ -30,22 +51,30 @@ export class ConcatSequenceCache implements SequenceCache {
   /** The same rows in a second cache, so that both can go on from here. */
   fork(): ConcatSequenceCache {
     const copy = new ConcatSequenceCache();
-    for (const [key, { k, v }] of this.#held) copy.#held.set(key, { k: tf.keep(tf.clone(k)), v: tf.keep(tf.clone(v)) });
+    for (const [key, { k, v, ...counts }] of this.#held)
+      copy.#held.set(key, { k: tf.keep(tf.clone(k)), v: tf.keep(tf.clone(v)), ...counts });
     return copy;
   }
 
-  /** What `rollBack` goes back to. */
+  /** What `rollBack` goes back to, and `settle` up to. */
   mark(): CacheMark {
-    return new Map([...this.#held].map(([key, { k }]) => [key, k.shape[1]]));
+    return new Map([...this.#held].map(([key, { k, dropped }]) => [key, dropped + k.shape[1]]));
   }
 
   /** Forgets what was added since a mark: takes back a pass that failed half-way. */
   rollBack(mark: CacheMark): void {
-    for (const [key, { k, v }] of this.#held) {
-      const rows = mark.get(key) ?? 0;
-      if (rows === k.shape[1]) continue;
-      const first = (rest: tf.Tensor4D) => tf.keep(tf.slice4d(rest, [0, 0, 0, 0], [-1, rows, -1, -1]));
-      this.#replace(key, rows > 0 ? { k: first(k), v: first(v) } : undefined);
+    for (const [key, held] of this.#held) {
+      const rows = (mark.get(key) ?? 0) - held.dropped;
+      if (rows < held.k.shape[1]) this.#replace(key, rows > 0 ? part(held, 0, rows) : undefined);
+    }
+  }
+
+  /** Drops rows that no pass behind a mark needs: what was taken in up to there stands. */
+  settle(mark: CacheMark): void {
+    for (const [key, held] of this.#held) {
+      const rows = held.k.shape[1];
+      const gone = Math.min(rows, (mark.get(key) ?? 0) - held.dropped) - held.needed;
+      if (gone > 0) this.#replace(key, { ...part(held, gone, rows - gone), dropped: held.dropped + gone });
     }
   }
 
@@ -61,7 +90,13 @@ export class ConcatSequenceCache implements SequenceCache {
   }
 }
 
+/** Some of the rows, in memory of their own. */
+function part({ k, v, ...counts }: Held, from: number, rows: number): Held {
+  const cut = (all: tf.Tensor4D) => tf.keep(tf.slice4d(all, [0, from, 0, 0], [-1, rows, -1, -1]));
+  return { k: cut(k), v: cut(v), ...counts };
+}
+
 /** The part of a cache that belongs to one layer. */
 export function layerCache(cache: SequenceCache, layer: number): SequenceCache {
-  return { append: (key, k, v) => cache.append(`layers.${layer}.${key}`, k, v) };
+  return { append: (key, k, v, needed) => cache.append(`layers.${layer}.${key}`, k, v, needed) };
 }

@@ -82,7 +82,7 @@ describeOnBackends('decoding one token', (backend) => {
   it('slides its cache with the window of attention, at true positions', async () => {
     const config = { ...tinyConfig({ maxPositionEmbeddings: 41 }), slidingWindow: 5 };
     const model = CausalLm.create(config, 1);
-    expect(model.attentionWindow).toBe(5);
+    expect(model.keptTokens).toBe(5);
     const [session, general] = [model.createSession(), new GeneralDecoder(model)];
     for (const piece of [prompt, [9], [2], [6], [5, 3], [5], [8], [9], [7, 9, 3, 2, 3, 8, 4, 6, 2, 6, 4], [3], [3]]) {
       await expectClose((await session.append(piece)).logits, await general.append(piece), CLOSE);

@@ -35,11 +35,13 @@ export interface RoutePass {
 /** Where a router with attention keeps the keys and values of earlier tokens; one key per layer and use. */
 export interface SequenceCache {
   /**
-   * Adds new rows and returns all rows seen so far under this key.
+   * Adds new rows and returns all rows seen so far under this key; of those before the new ones perhaps only the newest
+   * that are needed.
    *
    * @param k `[batch, seq, kvHeads, headDim]`; not disposed. @param v likewise.
+   * @param needed how many rows the next call needs to find. Absent: all.
    */
-  append(key: string, k: tf.Tensor4D, v: tf.Tensor4D): { k: tf.Tensor4D; v: tf.Tensor4D };
+  append(key: string, k: tf.Tensor4D, v: tf.Tensor4D, needed?: number): { k: tf.Tensor4D; v: tf.Tensor4D };
 }
 
 /** Chooses the experts of each token. */

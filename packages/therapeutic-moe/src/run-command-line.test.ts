@@ -18,7 +18,7 @@ async function run(...words: string[]): Promise<{ code: number; out: string; err
 
 it('runs a command and ends with 0', async () => {
   const { code, out } = await run('inspect', '--config', config, '--json');
-  expect([code, Object.keys(JSON.parse(out))]).toEqual([0, ['parameters', 'bytes', 'kvBytesPerToken']]);
+  expect([code, Object.keys(JSON.parse(out))]).toEqual([0, ['parameters', 'bytes', 'kvBytesPerToken', 'fullSession']]);
 });
 
 it('prints its version, the usage, and the usage of a command', async () => {

@@ -57,6 +57,27 @@ describe('configToHuggingFace and back', () => {
     expect(configFromHuggingFace(written)).toEqual(config);
   });
 
+  it('writes the original length of longrope where either version of transformers looks', () => {
+    const config = tinyConfig({
+      ropeScaling: {
+        ...{ type: 'longrope', factor: 3.4, originalMaxPositionEmbeddings: 5 },
+        ...{ shortFactor: [1, 1, 2], longFactor: [1, 2, 3] },
+      },
+    });
+    const written = configToHuggingFace(config, 'float32');
+    const section = { original_max_position_embeddings: 5, factor: 3.4, long_factor: [1, 2, 3] };
+    expect(written).toMatchObject({
+      original_max_position_embeddings: 5,
+      rope_scaling: { ...section, type: 'longrope' },
+      rope_parameters: { ...section, rope_type: 'longrope' },
+    });
+    const { rope_scaling, ...forFive } = written;
+    const { rope_parameters, ...forFour } = written;
+    for (const file of [written, forFive, forFour]) expect(configFromHuggingFace(file)).toEqual(config);
+    const yarn = tinyConfig({ ropeScaling: { type: 'yarn', factor: 4, originalMaxPositionEmbeddings: 5 } });
+    expect(configToHuggingFace(yarn, 'float32')).not.toHaveProperty('original_max_position_embeddings');
+  });
+
   it('names the architecture that other readers know', () => {
     expect(json).toMatchObject({ architectures: ['MixtralForCausalLM'], model_type: 'mixtral', num_local_experts: 3 });
     expect(configToHuggingFace(tinyConfig({ mixture: undefined }), 'float32')).toMatchObject({

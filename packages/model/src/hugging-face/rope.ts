@@ -137,7 +137,12 @@ export function ropeFitsHuggingFace({ maxPositionEmbeddings, ropeScaling, ropeIn
   return ropeScaling.type !== 'dynamic' || ropeScaling.originalMaxPositionEmbeddings === maxPositionEmbeddings;
 }
 
-/** The sections of a `config.json`: `rope_parameters` for transformers 5, the other two for version 4. */
+/**
+ * The fields of a `config.json`: `rope_parameters` for transformers 5, the others for version 4 as far as it knows the type
+ * and reads the same fields. Its early releases take `max_position_embeddings` for YaRN's original length, whatever the
+ * file says. The original length of longrope also stands outside the section, as in Phi-3's files: version 4 looks nowhere
+ * else, and version 5 looks there first.
+ */
 export function ropeToHuggingFace({ ropeTheta, ropeScaling }: ModelConfig): Json {
   const { type, ...fields } = ropeScaling;
   if (type === 'none')
@@ -150,6 +155,7 @@ export function ropeToHuggingFace({ ropeTheta, ropeScaling }: ModelConfig): Json
     rope_parameters: { rope_theta: ropeTheta, rope_type: type, ...settings },
     rope_scaling: { type, rope_type: type, ...settings },
     rope_theta: ropeTheta,
+    ...(type === 'longrope' && { original_max_position_embeddings: ropeScaling.originalMaxPositionEmbeddings }),
   };
 }
 

@@ -81,6 +81,29 @@ describe('inspect', () => {
     expect(out.kvBytesPerToken).toEqual({ bfloat16: 2 * numbers, float32: 4 * numbers, int8: numbers + 2 * 2 * 2 * 4 });
   });
 
+  it('says which tokens are kept, and what a full session takes', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'inspect-'));
+    const config = presets['multi-level']();
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ model_type: 'therapeutic_moe', config }));
+    const { keptTokens, blockBytesPerToken, fullSession } = JSON.parse(
+      await run(inspectCommand, '--model', folder, '--json'),
+    );
+    const token = 4 * 4 * 2 * 2 * 64; // bytes, layers, keys and values, heads
+    const blocks = 256 + 128;
+    const brought = 2 * 4 * 4 * (4 * 64 + 1); // levels, bytes, layers
+    expect([keptTokens, blockBytesPerToken]).toEqual([32, token / 2 + token / 4]);
+    expect(fullSession.tokens).toBe(512);
+    expect(fullSession.float32).toBe(64 * token + blocks * token + brought);
+    vi.restoreAllMocks();
+    const lines = (await run(inspectCommand, '--model', folder)).split('\n').slice(4);
+    expect(lines).toEqual([
+      'cache per token   2,048 bfloat16, 4,096 float32, 1,088 int8, of the newest 32 tokens',
+      'blocks per token  3,072 float32, of every token',
+      'full session      1,843,232 float32, 1,650,720 int8, of 512 tokens',
+    ]);
+    await rm(folder, { recursive: true });
+  });
+
   it("counts a model of our own layout too, and refuses one that is nobody's by its file", async () => {
     const folder = await mkdtemp(join(tmpdir(), 'inspect-'));
     const file = join(folder, 'config.json');

@@ -1,11 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  blockValuesPerToken,
   configFromJson,
   countParameters,
+  fullSessionBytes,
+  keptTokens,
   kvBytesPerToken,
   kvValuesPerToken,
   type ModelConfig,
+  maxPositions,
 } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
 import { readNumber } from './numbers.js';
@@ -14,13 +18,23 @@ import { readNumber } from './numbers.js';
 export interface Inspection {
   readonly parameters: { readonly total: number; readonly trainable: number; readonly activePerToken: number };
   readonly bytes: { readonly bfloat16: number; readonly float32: number };
-  /** `float32` and `int8` are what a session of ours takes, `bfloat16` what others do. */
+  /**
+   * Of attention, while the token is kept. `float32` and `int8` are what a session of ours takes, `bfloat16` what others
+   * do.
+   */
   readonly kvBytesPerToken: { readonly bfloat16: number; readonly float32: number; readonly int8: number };
+  /** How many of the newest tokens are kept; absent: all. */
+  readonly keptTokens?: number;
+  /** What blocks of coarse levels take besides for each token, kept or not, always float32; absent: there are none. */
+  readonly blockBytesPerToken?: number;
+  /** What attention takes in a session of `tokens` tokens, as many as the model serves. */
+  readonly fullSession: { readonly tokens: number; readonly float32: number; readonly int8: number };
 }
 
 /** Sizes of a model, from its config alone: nothing is loaded. */
 export function inspect(config: ModelConfig, lora?: { r: number; targetModules: readonly string[] }): Inspection {
   const parameters = countParameters(config, lora);
+  const [kept, blockValues] = [keptTokens(config), blockValuesPerToken(config)];
   return {
     parameters,
     bytes: { bfloat16: 2 * parameters.total, float32: 4 * parameters.total },
@@ -28,6 +42,13 @@ export function inspect(config: ModelConfig, lora?: { r: number; targetModules: 
       bfloat16: 2 * kvValuesPerToken(config),
       float32: kvBytesPerToken(config, 'float32'),
       int8: kvBytesPerToken(config, 'int8'),
+    },
+    ...(kept !== undefined && { keptTokens: kept }),
+    ...(blockValues > 0 && { blockBytesPerToken: 4 * blockValues }),
+    fullSession: {
+      tokens: maxPositions(config),
+      float32: fullSessionBytes(config, 'float32'),
+      int8: fullSessionBytes(config, 'int8'),
     },
   };
 }
@@ -63,19 +84,34 @@ export const inspectCommand = defineCommand({
       console.log(JSON.stringify(result));
       return;
     }
-    const { parameters, bytes, kvBytesPerToken: cache } = result;
-    console.log(`parameters        ${parameters.total.toLocaleString('en')}`);
-    console.log(`trainable         ${parameters.trainable.toLocaleString('en')}`);
-    console.log(`active per token  ${parameters.activePerToken.toLocaleString('en')}`);
-    console.log(
-      `bytes             ${bytes.bfloat16.toLocaleString('en')} bfloat16, ${bytes.float32.toLocaleString('en')} float32`,
-    );
-    const kinds = (['bfloat16', 'float32', 'int8'] as const).map(
-      (dtype) => `${cache[dtype].toLocaleString('en')} ${dtype}`,
-    );
-    console.log(`cache per token   ${kinds.join(', ')}`);
+    console.log(asLines(result).join('\n'));
   },
 });
+
+function asLines({ parameters, bytes, ...cache }: Inspection): string[] {
+  const { tokens, ...fullSession } = cache.fullSession;
+  const kept = cache.keptTokens === undefined ? '' : `, of the newest ${grouped(cache.keptTokens)} tokens`;
+  const blocks = cache.blockBytesPerToken;
+  return [
+    `parameters        ${grouped(parameters.total)}`,
+    `trainable         ${grouped(parameters.trainable)}`,
+    `active per token  ${grouped(parameters.activePerToken)}`,
+    `bytes             ${byKind(bytes)}`,
+    `cache per token   ${byKind(cache.kvBytesPerToken)}${kept}`,
+    ...(blocks === undefined ? [] : [`blocks per token  ${grouped(blocks)} float32, of every token`]),
+    `full session      ${byKind(fullSession)}, of ${grouped(tokens)} tokens`,
+  ];
+}
+
+function byKind(bytes: Readonly<Record<string, number>>): string {
+  return Object.entries(bytes)
+    .map(([kind, count]) => `${grouped(count)} ${kind}`)
+    .join(', ');
+}
+
+function grouped(count: number): string {
+  return count.toLocaleString('en');
+}
 
 async function readJson(file: string): Promise<Record<string, unknown>> {
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
