@@ -33,10 +33,14 @@ export function createAttention(config: ModelConfig, deviations: Deviations, see
 }
 
 /** Its gate starts at zero: for every token an even share of each level. */
-function createMultiLevel(config: AttentionConfig, projections: AttentionProjections, levels: MultiLevelConfig) {
-  const gates = config.numAttentionHeads * (1 + levels.strides.length);
+function createMultiLevel(
+  config: AttentionConfig,
+  projections: AttentionProjections,
+  { window, strides }: MultiLevelConfig,
+) {
+  const gates = config.numAttentionHeads * (1 + strides.length);
   const gate = Linear.create(config.hiddenSize, gates, { deviation: 0, bias: true, seed: 0 });
-  return new MultiLevelAttention(config, levels, projections, gate);
+  return new MultiLevelAttention(config, { window, strides }, projections, gate);
 }
 
 /** Fresh domains change nothing. */

@@ -214,7 +214,7 @@ it('a config refuses kinds and levels of attention that cannot be', () => {
   expect(() => tinyConfig({ attention: { kind: 'multi-level', window: 3 }, slidingWindow: 5 })).toThrow(
     "model config: attention: slidingWindow is 5, but kind 'multi-level' has a window of its own",
   );
-  refuse(null, 'model config: attention must be an object, got null');
+  refuse('none', 'model config: attention must be an object, got "none"');
   expect(tinyConfig({ attention: { kind: 'multi-level', window: 3 } }).attention).toEqual({
     kind: 'multi-level',
     window: 3,
