@@ -12,6 +12,13 @@ export interface DecoderSession {
   readonly length: number;
   /** Runs the model over new tokens. */
   append(ids: readonly number[]): Promise<DecoderStep>;
+  /**
+   * Goes back to the longest beginning that it shares with `ids`, all but one of them at most, and says how many tokens
+   * that is; the rest is to be appended. Absent: a session serves one text.
+   */
+  reuse?(ids: readonly number[]): number;
+  /** `[experts]`, visits of the tokens so far, summed over layers; goes with `reuse`, whose tokens no `append` reports again. */
+  readonly expertCounts?: Float32Array;
   /** Frees the session's memory. */
   dispose(): void;
 }
@@ -22,6 +29,6 @@ export interface Decoder {
   readonly vocabSize: number;
   /** The most tokens a session holds. */
   readonly maxPositions: number;
-  /** Starts an empty session; generation disposes it. */
+  /** Starts an empty session; generation disposes it. See `KeptSessions` for sessions that outlast a text. */
   createSession(): DecoderSession;
 }

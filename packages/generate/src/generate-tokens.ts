@@ -117,9 +117,10 @@ export async function* withGeneration<T, R>(
   signal?.throwIfAborted();
   const session = decoder.createSession();
   try {
-    const prompt = await appendChecked(session, promptIds, decoder.vocabSize, signal);
+    const kept = session.reuse?.(promptIds) ?? 0;
+    const prompt = await appendChecked(session, promptIds.slice(kept), decoder.vocabSize, signal);
     return yield* use({
-      promptExpertCounts: prompt.expertCounts,
+      promptExpertCounts: session.expertCounts ?? prompt.expertCounts,
       seed: resolved.seed,
       tokens: continuePrompt(decoder, session, promptIds, prompt, resolved, signal),
     });

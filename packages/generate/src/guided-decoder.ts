@@ -11,7 +11,7 @@ export interface GuidanceOptions {
 /**
  * Classifier-free guidance for language models (Stay on topic, arXiv:2306.17806, eq. 7): every step also predicts the next token without the prompt, and
  * `log p = log p(without) + scale * (log p(with) - log p(without))`. Tokens that are likely only because of the prompt gain, so replies stay closer to
- * the question; it takes twice the computation. The first `append` of a session is taken as the prompt.
+ * the question; it takes twice the computation. The first `append` of a session, and the first after a `reuse`, is taken as the prompt.
  *
  * @returns a decoder whose logits are log-probabilities up to a constant; `expertCounts` are those of the sequence with the prompt.
  * @throws when the scale is below 1 or there are no unconditional ids.
@@ -34,14 +34,25 @@ function guidedSession(
   scale: number,
   unconditionalIds: readonly number[],
 ): DecoderSession {
+  let isPrompt = true;
+  const startAgain = () => unconditionalIds.slice(unconditional.reuse?.(unconditionalIds) ?? 0);
   return {
     get length() {
       return conditional.length;
     },
+    get expertCounts() {
+      return conditional.expertCounts;
+    },
+    ...(conditional.reuse && {
+      reuse(ids: readonly number[]): number {
+        isPrompt = true;
+        return conditional.reuse!(ids);
+      },
+    }),
     async append(ids): Promise<DecoderStep> {
-      const isPrompt = conditional.length === 0;
       const step = await conditional.append(ids);
-      const { logits: without } = await unconditional.append(isPrompt ? unconditionalIds : ids);
+      const { logits: without } = await unconditional.append(isPrompt ? startAgain() : ids);
+      isPrompt = false;
       return { ...step, logits: lean(step.logits, without, scale) };
     },
     dispose() {

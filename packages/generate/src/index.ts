@@ -2,6 +2,7 @@ export type { Decoder, DecoderSession, DecoderStep } from './decoder.js';
 export { type GeneratedText, generateText, type TextSampling, type TextStream } from './generate-text.js';
 export { type FinishReason, type GeneratedToken, generateTokens, type TokensSummary } from './generate-tokens.js';
 export { type GuidanceOptions, guidedDecoder } from './guided-decoder.js';
+export { KeptSessions } from './kept-sessions.js';
 export { applyRepetitionPenalty } from './repetition-penalty.js';
 export { argmax, sampleToken } from './sample-token.js';
 export { type ResolvedSampling, resolveSampling, type Sampling } from './sampling.js';

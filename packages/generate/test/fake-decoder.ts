@@ -6,6 +6,8 @@ export class FakeDecoder implements Decoder {
   open = 0;
   /** Calls of append, over all sessions. */
   calls = 0;
+  /** How many tokens each call of append brought. */
+  readonly reads: number[] = [];
 
   /** @param next logits `[vocab]` for the tokens so far. */
   constructor(
@@ -27,18 +29,28 @@ export class FakeDecoder implements Decoder {
     const ids: number[] = [];
     let disposed = false;
     this.open++;
+    // Expert 0 sees every token, expert 1 the even ids, expert 2 nothing.
+    const visits = (of: readonly number[]) => Float32Array.of(of.length, of.filter((id) => id % 2 === 0).length, 0);
     return {
       get length() {
+        return ids.length;
+      },
+      get expertCounts() {
+        return visits(ids);
+      },
+      reuse: (wanted) => {
+        if (disposed) throw new Error('reuse after dispose');
+        const differs = wanted.findIndex((id, i) => id !== ids[i]);
+        ids.length = Math.min(differs < 0 ? ids.length : differs, wanted.length - 1);
         return ids.length;
       },
       append: async (added) => {
         if (disposed) throw new Error('append after dispose');
         this.calls++;
+        this.reads.push(added.length);
         ids.push(...added);
         if (ids.length > this.maxPositions) throw new Error('positions exceeded');
-        // Expert 0 sees every token, expert 1 the even ids, expert 2 nothing.
-        const expertCounts = Float32Array.of(added.length, added.filter((id) => id % 2 === 0).length, 0);
-        return { logits: this.next(ids), expertCounts };
+        return { logits: this.next(ids), expertCounts: visits(added) };
       },
       dispose: () => {
         if (disposed) throw new Error('disposed twice');

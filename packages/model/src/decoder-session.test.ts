@@ -44,6 +44,21 @@ describeOnBackends('DecoderSession', (backend) => {
     model.dispose();
   });
 
+  it('knows the visits of the tokens that it holds, also after going back', async () => {
+    const model = tinyModel();
+    const [session, other] = [model.createSession(), model.createSession()];
+    expect([...session.expertCounts]).toEqual([0, 0, 0]);
+    await session.append([...ids.slice(0, 5), 11, 12]);
+    session.reuse(ids);
+    const fork = session.fork();
+    const first = await other.append(ids.slice(0, 5));
+    for (const each of [session, fork, other]) expect([...each.expertCounts]).toEqual([...first.expertCounts]);
+    const rest = await session.append(ids.slice(5));
+    expect([...session.expertCounts]).toEqual([...first.expertCounts].map((count, e) => count + rest.expertCounts[e]!));
+    for (const each of [session, fork, other]) each.dispose();
+    model.dispose();
+  });
+
   it('has no visits to count in a dense model', async () => {
     const model = tinyModel({ mixture: undefined });
     const session = model.createSession();
@@ -103,6 +118,7 @@ describeOnBackends('DecoderSession', (backend) => {
           const { logits } = await session.append(piece);
           await expectClose(logits, (await logitsOf(model, taken)).slice(-13), CLOSE);
           expect(session.length).toBe(taken.length);
+          expect(session.expertCounts.reduce((sum, count) => sum + count, 0)).toBe(taken.length * 2 * 2);
         }
         session.dispose();
       }

@@ -14,6 +14,8 @@ interface SessionState {
   readonly cache: PreallocatedKvCache;
   readonly sequenceCache: ConcatSequenceCache;
   readonly ids: readonly number[];
+  /** `[tokens][experts]`: how often each token visited each expert, summed over layers. */
+  readonly visits: readonly Float32Array[];
 }
 
 /** What a session held at some time. */
@@ -28,6 +30,13 @@ interface SessionStep {
   readonly expertCounts: Float32Array;
 }
 
+/** What a pass gives. */
+interface SessionPass {
+  readonly logits: Float32Array;
+  /** `[tokens][experts]`, as in {@link SessionState}, of the tokens that were read. */
+  readonly visits: readonly Float32Array[];
+}
+
 /** Tokens that an empty session has room for; the room doubles as they come. */
 const INITIAL_ROOM = 16;
 
@@ -36,16 +45,18 @@ export class DecoderSession {
   #cache: PreallocatedKvCache;
   #sequenceCache: ConcatSequenceCache;
   #ids: number[];
+  #visits: Float32Array[];
   #disposed = false;
 
   private constructor(
     private readonly model: CausalLm,
     private readonly options: SessionOptions,
-    { cache, sequenceCache, ids }: SessionState,
+    { cache, sequenceCache, ids, visits }: SessionState,
   ) {
     this.#cache = cache;
     this.#sequenceCache = sequenceCache;
     this.#ids = [...ids];
+    this.#visits = [...visits];
   }
 
   /** An empty session. Tokens that no later one needs are dropped as it goes (`keptTokens` of the model). */
@@ -58,12 +69,18 @@ export class DecoderSession {
       ...(dtype && { dtype }),
       ...(window !== undefined && { window }),
     });
-    return new DecoderSession(model, options, { cache, sequenceCache: new ConcatSequenceCache(), ids: [] });
+    const sequenceCache = new ConcatSequenceCache();
+    return new DecoderSession(model, options, { cache, sequenceCache, ids: [], visits: [] });
   }
 
   /** Tokens taken in so far. */
   get length(): number {
     return this.#cache.length;
+  }
+
+  /** `[experts]`: how often the tokens taken in so far visited each expert, summed over layers. */
+  get expertCounts(): Float32Array {
+    return this.#sum(this.#visits);
   }
 
   /**
@@ -77,7 +94,8 @@ export class DecoderSession {
   /** A second session that has taken in the same tokens, in memory of its own: several answers share one prompt. */
   fork(): DecoderSession {
     this.#refuseDisposed('fork');
-    const state = { cache: this.#cache.fork(), sequenceCache: this.#sequenceCache.fork(), ids: this.#ids };
+    const [cache, sequenceCache] = [this.#cache.fork(), this.#sequenceCache.fork()];
+    const state = { cache, sequenceCache, ids: this.#ids, visits: this.#visits };
     return new DecoderSession(this.model, this.options, state);
   }
 
@@ -99,6 +117,7 @@ export class DecoderSession {
     this.#cache.truncate(kept);
     if (kept === 0) this.#sequenceCache.rollBack(new Map());
     this.#ids = ids.slice(0, kept);
+    this.#visits.length = kept;
     return kept;
   }
 
@@ -115,13 +134,14 @@ export class DecoderSession {
   async append(ids: readonly number[]): Promise<SessionStep> {
     this.#check(ids);
     const keeps = this.model.keepsAngles(this.length, this.length + ids.length);
-    const step = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids], ids.length));
+    const { logits, visits } = await (keeps ? this.#read(ids) : this.#readAnew([...this.#ids, ...ids]));
     for (const id of ids) this.#ids.push(id);
-    return step;
+    if (!keeps) this.#visits = [];
+    for (const each of visits) this.#visits.push(each);
+    return { logits, expertCounts: this.#sum(visits.slice(-ids.length)) };
   }
 
-  /** @param counted how many of the last ids count as visits; the others were counted when they were first read. */
-  async #read(ids: readonly number[], counted = ids.length): Promise<SessionStep> {
+  async #read(ids: readonly number[]): Promise<SessionPass> {
     const before = this.#mark();
     const { outputs, gates } = this.#takeIn(before, () => {
       const { logits, routings, domainRoutings } = this.model.forward(tf.tensor2d([...ids], [1, ids.length], 'int32'), {
@@ -132,7 +152,7 @@ export class DecoderSession {
       const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
       const watched = tf.getBackend() === 'webgpu' ? gates.flat() : [];
-      const chosen = routings.map(({ indices }) => tf.slice2d(indices, [ids.length - counted, 0], [counted, -1]));
+      const chosen = routings.map(({ indices }) => indices);
       return { outputs: [logits, ...joinFlat(chosen), ...joinFlat(watched)], gates };
     });
     const after = this.#sequenceCache.mark();
@@ -141,7 +161,7 @@ export class DecoderSession {
       if (!allFinite(logits!) || !allFinite(watched))
         throw await explainNotFinite(gates, this.model.config.numHiddenLayers);
       this.#sequenceCache.settle(after);
-      return { logits: logits as Float32Array, expertCounts: this.#count(chosen) };
+      return { logits: logits as Float32Array, visits: this.#visitsOf(chosen, ids.length) };
     } catch (thrown) {
       this.#rollBack(before);
       throw thrown;
@@ -151,14 +171,14 @@ export class DecoderSession {
   }
 
   /** Fills caches of its own, so that these are untouched should it fail. */
-  async #readAnew(ids: readonly number[], counted: number): Promise<SessionStep> {
+  async #readAnew(ids: readonly number[]): Promise<SessionPass> {
     const fresh = DecoderSession.start(this.model, this.options);
     try {
-      const step = await fresh.#read(ids, counted);
-      if (this.#disposed) return step;
+      const pass = await fresh.#read(ids);
+      if (this.#disposed) return pass;
       [this.#cache, fresh.#cache] = [fresh.#cache, this.#cache];
       [this.#sequenceCache, fresh.#sequenceCache] = [fresh.#sequenceCache, this.#sequenceCache];
-      return step;
+      return pass;
     } finally {
       fresh.dispose();
     }
@@ -193,10 +213,23 @@ export class DecoderSession {
     if (this.#disposed) throw new Error(`session.${method}: the session is disposed; create a new one.`);
   }
 
-  #count(chosen: ArrayLike<number>): Float32Array {
-    const counts = new Float32Array(this.model.config.mixture?.numExperts ?? 0);
-    for (let i = 0; i < chosen.length; i++) counts[chosen[i]!]!++;
-    return counts;
+  /** @param chosen `[layers, tokens, k]`, flat. @returns `[tokens][experts]`. */
+  #visitsOf(chosen: ArrayLike<number>, tokens: number): Float32Array[] {
+    const visits = Array.from({ length: tokens }, () => this.#noVisits());
+    const ofLayer = chosen.length / this.model.config.numHiddenLayers;
+    const k = ofLayer / tokens;
+    for (let i = 0; i < chosen.length; i++) visits[Math.floor((i % ofLayer) / k)]![chosen[i]!]!++;
+    return visits;
+  }
+
+  #sum(visits: readonly Float32Array[]): Float32Array {
+    const sum = this.#noVisits();
+    for (const each of visits) for (let expert = 0; expert < sum.length; expert++) sum[expert]! += each[expert]!;
+    return sum;
+  }
+
+  #noVisits(): Float32Array {
+    return new Float32Array(this.model.config.mixture?.numExperts ?? 0);
   }
 
   #check(ids: readonly number[]): void {

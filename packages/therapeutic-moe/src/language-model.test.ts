@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CausalLm, presets } from '@therapeutic-moe/model';
-import { ContextLengthError } from '@therapeutic-moe/server';
+import { type ChatEvent, type ChatMessage, ContextLengthError } from '@therapeutic-moe/server';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, Tokenizer, trainBpe } from '@therapeutic-moe/tokenizer';
 import { expect, it } from 'vitest';
-import { LanguageModel } from './language-model.js';
+import { LanguageModel, type LanguageModelParts } from './language-model.js';
 
 /** float32 sums over a few hundred tokens in another order. */
 const NATS = 1e-3;
@@ -17,7 +17,11 @@ const corpus = [
 
 const plain = { temperature: 0.7, topP: 1, repetitionPenalty: 1, maxTokens: 8, guidanceScale: 1 };
 
-function tinyModel(maxPositionEmbeddings = 32, defaults = plain): LanguageModel {
+function tinyModel(
+  maxPositionEmbeddings = 32,
+  defaults = plain,
+  sessions: Pick<LanguageModelParts, 'keptSessions' | 'kvCache'> = {},
+): LanguageModel {
   const json = trainBpe(corpus, { vocabSize: 300, specialTokens: CHAT_SPECIAL_TOKENS });
   const tokenizer = Tokenizer.fromJson(json, chatTokenizerConfig(maxPositionEmbeddings));
   const config = presets.therapeutic({
@@ -27,15 +31,46 @@ function tinyModel(maxPositionEmbeddings = 32, defaults = plain): LanguageModel 
     numHiddenLayers: 2,
     numAttentionHeads: 2,
     numKeyValueHeads: 1,
-    headDim: 6,
+    headDim: 8, // int8 caches take multiples of 4
     maxPositionEmbeddings,
     initializerRange: 0.3,
   });
-  return new LanguageModel({ id: 'tiny', decoder: CausalLm.create(config, 7), tokenizer, defaults, revision: 'r1' });
+  const decoder = CausalLm.create(config, 7);
+  return new LanguageModel({ id: 'tiny', decoder, tokenizer, defaults, revision: 'r1', ...sessions });
 }
 
 const options = { temperature: 0.8, topP: 1, maxTokens: 5, seed: 7, stop: [] };
-const ask = (content: string) => [{ role: 'user' as const, content }];
+const GUIDED = { ...plain, guidanceScale: 2 };
+const ask = (content: string): ChatMessage[] => [{ role: 'user', content }];
+
+async function eventsOf(model: LanguageModel, messages: ChatMessage[]): Promise<ChatEvent[]> {
+  const events: ChatEvent[] = [];
+  const { signal } = new AbortController();
+  for await (const event of model.chat(messages, { ...options, maxTokens: 4 }, signal)) events.push(event);
+  return events;
+}
+
+/** What was said so far, the reply to it, and the next question. */
+function goOn(messages: ChatMessage[], reply: ChatEvent[], question: string): ChatMessage[] {
+  const content = reply.map((event) => (event.type === 'text' ? event.text : '')).join('');
+  return [...messages, { role: 'assistant', content }, ...ask(question)];
+}
+
+/** How many tokens each pass of the model's sessions reads from now on. */
+function spyOnReads(model: LanguageModel): number[] {
+  const reads: number[] = [];
+  const createSession = model.decoder.createSession.bind(model.decoder);
+  model.decoder.createSession = (sessionOptions) => {
+    const session = createSession(sessionOptions);
+    const append = session.append.bind(session);
+    session.append = (ids) => {
+      reads.push(ids.length);
+      return append(ids);
+    };
+    return session;
+  };
+  return reads;
+}
 
 describeOnBackends('LanguageModel', () => {
   it('answers the same for the same seed, with usage and shares that sum to 1', async () => {
@@ -74,6 +109,68 @@ describeOnBackends('LanguageModel', () => {
     await model.score('a walk helps');
     await model.routing('a walk helps');
     expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  it.each([
+    ['plain', plain],
+    ['guided', GUIDED],
+  ])('reads only what is new in a next turn, %s, and says what it says without', async (_, defaults) => {
+    const [kept, fresh] = [tinyModel(256, defaults), tinyModel(256, defaults, { keptSessions: 0 })];
+    const [few, all] = [spyOnReads(kept), spyOnReads(fresh)];
+    const first = await eventsOf(kept, ask('sleep'));
+    expect(first).toEqual(await eventsOf(fresh, ask('sleep')));
+    const messages = goOn(ask('sleep'), first, 'a walk');
+    for (const reads of [few, all]) reads.length = 0;
+    expect(await eventsOf(kept, messages)).toEqual(await eventsOf(fresh, messages));
+    const before = kept.tokenizer.encodeChat(ask('sleep'), { addGenerationPrompt: true });
+    // The reply's text may be cut into other tokens than the model chose; the prompt before it never is read again.
+    expect(all[0]! - few[0]!).toBeGreaterThanOrEqual(before.length);
+    kept.dispose();
+    fresh.dispose();
+  });
+
+  it('keeps conversations right that take turns or run at the same time', async () => {
+    const [kept, fresh] = [tinyModel(256), tinyModel(256, plain, { keptSessions: 0 })];
+    let talks = [ask('sleep'), ask('worry')];
+    for (const atOnce of [false, true]) {
+      const expected = [await eventsOf(fresh, talks[0]!), await eventsOf(fresh, talks[1]!)];
+      const replies = atOnce
+        ? await Promise.all(talks.map((talk) => eventsOf(kept, talk)))
+        : [await eventsOf(kept, talks[0]!), await eventsOf(kept, talks[1]!)];
+      expect(replies).toEqual(expected);
+      talks = talks.map((talk, i) => goOn(talk, replies[i]!, 'a walk'));
+    }
+    kept.dispose();
+    fresh.dispose();
+  });
+
+  it('keeps one conversation in memory at most, more where asked, and none once disposed', async () => {
+    const atAll = tf.memory().numTensors;
+    for (const [keptSessions, held] of [
+      [undefined, 1],
+      [2, 2],
+    ] as const) {
+      const model = tinyModel(256, plain, { keptSessions });
+      const before = tf.memory().numTensors;
+      await Promise.all(['sleep', 'a walk', 'worry'].map((text) => eventsOf(model, ask(text))));
+      expect(tf.memory().numTensors - before).toBe(held * 2 * 2); // keys and values of two layers
+      const abort = new AbortController();
+      for await (const _ of model.chat(ask('sleep'), options, abort.signal)) {
+        model.dispose(); // the session in use is freed when its reply ends
+        break;
+      }
+      expect(tf.memory().numTensors).toBe(atAll);
+    }
+  });
+
+  it('keeps keys and values in 8 bits where asked, turn after turn, and says so in its revision', async () => {
+    const model = tinyModel(256, GUIDED, { kvCache: 'int8' });
+    expect(model.revision).toBe('r1, guidance 2, int8 cache');
+    const reply = await eventsOf(model, ask('sleep'));
+    const sizes = spyOnReads(model);
+    expect((await eventsOf(model, goOn(ask('sleep'), reply, 'quiet mind'))).at(-1)!.type).toBe('done');
+    expect(sizes).toEqual([]); // the kept sessions went on, no new one was made
     model.dispose();
   });
 

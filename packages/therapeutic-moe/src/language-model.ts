@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type Decoder, generateText, guidedDecoder, type TextSampling } from '@therapeutic-moe/generate';
+import { type Decoder, generateText, guidedDecoder, KeptSessions, type TextSampling } from '@therapeutic-moe/generate';
 import { crossEntropy } from '@therapeutic-moe/kernels';
-import type { CausalLm } from '@therapeutic-moe/model';
+import type { CausalLm, SessionOptions } from '@therapeutic-moe/model';
 import {
   type ChatEvent,
   type ChatMessage,
@@ -40,6 +40,10 @@ export interface LanguageModelParts {
   readonly revision: string;
   /** Identifies the adapter, where there is one. */
   readonly adapter?: string;
+  /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
+  readonly keptSessions?: number;
+  /** How replies keep keys and values: `int8` takes about a quarter of the memory, and replies may differ. Default `float32`. */
+  readonly kvCache?: SessionOptions['kvCache'];
 }
 
 /** A model with its tokenizer: text in, text out. It answers as a `ChatModel` of the server, streams to a terminal, and scores texts. */
@@ -52,19 +56,27 @@ export class LanguageModel implements ChatModel {
   readonly defaults: Omit<GenerationDefaults, 'guidanceScale'>;
   readonly revision: string;
   readonly adapter?: string;
-  readonly #replying: Decoder;
+  readonly #replying: KeptSessions;
 
   /** @param parts the decoder is owned from now on. */
-  constructor({ id, decoder, tokenizer, defaults, revision, adapter }: LanguageModelParts) {
+  constructor(parts: LanguageModelParts) {
+    const { id, decoder, tokenizer, defaults, revision, adapter, keptSessions, kvCache = 'float32' } = parts;
     this.id = id;
     this.decoder = decoder;
     this.tokenizer = tokenizer;
     const { guidanceScale: scale, ...sampling } = defaults; // guidance is a part of the model, not of one reply
     this.defaults = sampling;
-    this.revision = scale > 1 ? `${revision}, guidance ${scale}` : revision;
+    this.revision = [revision, scale > 1 && `guidance ${scale}`, kvCache === 'int8' && 'int8 cache']
+      .filter(Boolean)
+      .join(', ');
     if (adapter) this.adapter = adapter;
-    this.#replying =
-      scale > 1 ? guidedDecoder(decoder, { scale, unconditionalIds: generationPrompt(tokenizer) }) : decoder;
+    const plain: Decoder = {
+      vocabSize: decoder.vocabSize,
+      maxPositions: decoder.maxPositions,
+      createSession: () => decoder.createSession({ kvCache }),
+    };
+    const guided = () => guidedDecoder(plain, { scale, unconditionalIds: generationPrompt(tokenizer) });
+    this.#replying = new KeptSessions(scale > 1 ? guided() : plain, keptSessions);
   }
 
   get contextLength(): number {
@@ -97,7 +109,7 @@ export class LanguageModel implements ChatModel {
       const visits = expertCounts.map((count, e) => count + promptExpertCounts[e]!);
       yield { type: 'done', finishReason, usage, routing: this.#shares(visits) };
     } finally {
-      await pieces.return(undefined as never); // a caller who stops reading must free the session too
+      await pieces.return(undefined as never); // a caller who stops reading must give the session back too
     }
   }
 
@@ -146,8 +158,9 @@ export class LanguageModel implements ChatModel {
     return this.tokenizer.encode(text).map((id) => stream.push(id));
   }
 
-  /** Frees the weights. */
+  /** Frees the weights and the kept conversations. */
   dispose(): void {
+    this.#replying.dispose();
     this.decoder.dispose();
   }
 

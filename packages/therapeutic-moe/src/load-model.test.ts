@@ -14,7 +14,7 @@ beforeAll(async () => {
   const json = trainBpe(['a walk helps the mind'], { vocabSize: 270, specialTokens: CHAT_SPECIAL_TOKENS });
   await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(json));
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(chatTokenizerConfig(32)));
-  const shape = { hiddenSize: 12, intermediateSize: 14, numHiddenLayers: 1, numAttentionHeads: 2, headDim: 6 };
+  const shape = { hiddenSize: 12, intermediateSize: 14, numHiddenLayers: 1, numAttentionHeads: 2, headDim: 8 };
   const model = CausalLm.create(
     presets.therapeutic({ ...shape, vocabSize: 300, numKeyValueHeads: 1, maxPositionEmbeddings: 32 }),
     7,
@@ -33,4 +33,16 @@ it('frees the weights when the adapter cannot be read', async () => {
     'no-adapter',
   );
   expect(tf.memory().numTensors).toBe(before);
+});
+
+it('keeps conversations as it is asked to', async () => {
+  const model = await loadModel(folder, { backend: 'cpu', keptSessions: 0, kvCache: 'int8' });
+  expect(model.revision).toMatch(/, int8 cache$/);
+  const before = tf.memory().numTensors;
+  for await (const _ of model.stream('a walk', { maxTokens: 2 }));
+  expect(tf.memory().numTensors).toBe(before);
+  model.dispose();
+  const free = tf.memory().numTensors;
+  await expect(loadModel(folder, { backend: 'cpu', keptSessions: -1 })).rejects.toThrow('whole number of 0 or more');
+  expect(tf.memory().numTensors).toBe(free);
 });

@@ -17,6 +17,10 @@ export interface LoadModelOptions {
   readonly adapter?: string;
   /** Weight of the prompt while replying, 1 or more; default what the checkpoint's `generation_config.json` says, else 1 (off). */
   readonly guidanceScale?: number;
+  /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
+  readonly keptSessions?: number;
+  /** How replies keep keys and values: `int8` takes about a quarter of the memory, and replies may differ. Default `float32`. */
+  readonly kvCache?: 'float32' | 'int8';
   /** Receives the line that says which backend runs and why. */
   readonly logger?: Logger;
 }
@@ -51,7 +55,9 @@ export async function loadModel(
       ...(await readGenerationDefaults(directory)),
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
-    return new LanguageModel({ id, decoder, tokenizer, defaults, revision: await weightsRevision(directory), adapter });
+    const revision = await weightsRevision(directory);
+    const { keptSessions, kvCache } = options;
+    return new LanguageModel({ id, decoder, tokenizer, defaults, revision, adapter, keptSessions, kvCache });
   } catch (error) {
     decoder.dispose();
     throw error;

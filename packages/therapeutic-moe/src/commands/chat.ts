@@ -3,7 +3,7 @@ import { resolvePolicy } from '@therapeutic-moe/safety';
 import { type ChatMessage, ContextLengthError } from '@therapeutic-moe/server';
 import { defineCommand } from 'citty';
 import { answerInSentences } from './answer-in-sentences.js';
-import { loadFromOptions, modelOptions } from './model-options.js';
+import { conversationOptions, loadFromOptions, modelOptions, readKvCache } from './model-options.js';
 import { readNumber } from './numbers.js';
 
 /** A conversation in the terminal, behind the same safety policy as the server. */
@@ -11,6 +11,7 @@ export const chatCommand = defineCommand({
   meta: { name: 'chat', description: 'Talk to a model in the terminal.' },
   args: {
     ...modelOptions,
+    ...conversationOptions,
     temperature: { type: 'string', description: "0 is greedy; default the model's own" },
     seed: { type: 'string', description: 'makes replies repeatable' },
     'max-tokens': { type: 'string', description: "longest reply; default the model's own" },
@@ -21,8 +22,9 @@ export const chatCommand = defineCommand({
       ...readOption('maxTokens', args['max-tokens'], { min: 1, max: 100_000, whole: true }),
       ...readOption('seed', args.seed, { min: 0, max: 2 ** 31 - 1, whole: true }),
     };
+    const kvCache = readKvCache(args['kv-cache']);
     const policy = resolvePolicy();
-    const model = await loadFromOptions(args);
+    const model = await loadFromOptions(args, { kvCache });
     const sampling = { ...model.defaults, ...asked };
     console.log('A demonstration, not care. An empty line or Ctrl+C ends the conversation.\n');
     const terminal = createInterface({ input: process.stdin, output: process.stdout });

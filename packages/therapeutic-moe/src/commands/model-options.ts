@@ -12,14 +12,32 @@ export const modelOptions = {
   backend: { type: 'string', description: 'auto, tensorflow, webgpu, wasm or cpu', default: 'auto' },
 } as const;
 
+/** Options of the commands that hold conversations. */
+export const conversationOptions = {
+  'kv-cache': {
+    type: 'string',
+    description: 'keys and values as float32 or int8: a quarter of the memory, replies may differ',
+    default: 'float32',
+  },
+} as const;
+
+/** @throws when the option names neither way to keep keys and values. */
+export function readKvCache(text: string): NonNullable<LoadModelOptions['kvCache']> {
+  if (text === 'float32' || text === 'int8') return text;
+  throw new Error(`--kv-cache must be float32 or int8, got '${text}'.`);
+}
+
 /** Logs to standard error, so that standard output carries results only. */
 export const errorLogger = {
   info: (line: string) => console.error(line),
   warn: (line: string) => console.error(line),
 };
 
-/** Loads what `modelOptions` name. */
-export function loadFromOptions({ model, adapter, backend }: { model?: string; adapter?: string; backend: string }) {
-  const options: LoadModelOptions = { backend: backend as BackendChoice, adapter, logger: errorLogger };
+/** Loads what `modelOptions` name. @param conversations how replies keep keys and values, where the command makes any. */
+export function loadFromOptions(
+  { model, adapter, backend }: { model?: string; adapter?: string; backend: string },
+  conversations: Pick<LoadModelOptions, 'keptSessions' | 'kvCache'> = {},
+) {
+  const options = { backend: backend as BackendChoice, adapter, logger: errorLogger, ...conversations };
   return loadModel(model, options);
 }

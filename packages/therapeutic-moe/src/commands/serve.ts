@@ -3,7 +3,7 @@ import { resolvePolicy } from '@therapeutic-moe/safety';
 import { memoryStore, ResponseCache } from '@therapeutic-moe/serve-cache';
 import { type CachedReply, closeOnSignals, createApp, serve } from '@therapeutic-moe/server';
 import { defineCommand } from 'citty';
-import { loadFromOptions, modelOptions } from './model-options.js';
+import { conversationOptions, loadFromOptions, modelOptions, readKvCache } from './model-options.js';
 import { readNumber } from './numbers.js';
 import { requestLog } from './request-log.js';
 import { openServerWarning, readApiKeys } from './serve-access.js';
@@ -13,6 +13,12 @@ export const serveCommand = defineCommand({
   meta: { name: 'serve', description: 'Serve a model: OpenAI-compatible API and a chat page.' },
   args: {
     ...modelOptions,
+    ...conversationOptions,
+    'kept-sessions': {
+      type: 'string',
+      description: 'conversations whose keys and values stay in memory for their next turn; 0 keeps none',
+      default: '1',
+    },
     host: { type: 'string', description: 'address to listen on', default: process.env.HOST || '127.0.0.1' },
     port: { type: 'string', description: 'port to listen on', default: process.env.PORT || '8787' },
     region: { type: 'string', description: 'whose crisis resources are shown first' },
@@ -32,9 +38,11 @@ export const serveCommand = defineCommand({
   async run({ args }) {
     const port = readNumber('port', args.port, { min: 0, max: 65_535, whole: true });
     const megabytes = readNumber('cache-megabytes', args['cache-megabytes'], { min: 1, max: 65_536 });
+    const keptSessions = readNumber('kept-sessions', args['kept-sessions'], { min: 0, max: 65_536, whole: true });
+    const kvCache = readKvCache(args['kv-cache']);
     const policy = resolvePolicy(args.region ? { region: args.region as never } : {});
     const apiKeys = readApiKeys(args['api-key'] ?? (process.env.TMOE_API_KEY || undefined));
-    const model = await loadFromOptions(args);
+    const model = await loadFromOptions(args, { keptSessions, kvCache });
     const cache = new ResponseCache<CachedReply>({
       store: memoryStore({ maxBytes: megabytes * 2 ** 20 }),
       secret: randomBytes(32), // a new key each start: nothing outlives the process anyway
