@@ -69,30 +69,8 @@ export class Attention implements AttentionLayer {
     readonly config: AttentionConfig,
     readonly projections: AttentionProjections,
   ) {
-    const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim, slidingWindow = 1 } = config;
-    if (!(Number.isInteger(slidingWindow) && slidingWindow >= 1)) {
-      throw new Error(
-        `attention: slidingWindow must be a whole number of 1 or more, got ${slidingWindow}; leave it out for none.`,
-      );
-    }
-    if (numAttentionHeads % numKeyValueHeads !== 0) {
-      throw new Error(
-        `attention: numKeyValueHeads ${numKeyValueHeads} must divide numAttentionHeads ${numAttentionHeads}.`,
-      );
-    }
-    const sizes = {
-      q_proj: [hiddenSize, numAttentionHeads * headDim],
-      k_proj: [hiddenSize, numKeyValueHeads * headDim],
-      v_proj: [hiddenSize, numKeyValueHeads * headDim],
-      o_proj: [numAttentionHeads * headDim, hiddenSize],
-    } as const;
-    for (const [name, [input, output]] of Object.entries(sizes)) {
-      const { inputSize, outputSize } = projections[name as keyof AttentionProjections];
-      if (inputSize !== input || outputSize !== output) {
-        throw new Error(`attention: ${name} must map ${input} to ${output}, got ${inputSize} to ${outputSize}.`);
-      }
-    }
-    this.#slopes = config.alibi ? alibiSlopes(numAttentionHeads) : undefined;
+    checkProjections(config, projections);
+    this.#slopes = config.alibi ? alibiSlopes(config.numAttentionHeads) : undefined;
   }
 
   /** @param x `[batch, seq, hidden]` @returns `[batch, seq, hidden]`. Caller disposes. */
@@ -124,5 +102,32 @@ export class Attention implements AttentionLayer {
 
   dispose(): void {
     for (const projection of Object.values(this.projections)) projection.dispose();
+  }
+}
+
+/** @throws when head counts do not divide, a window is none, or a projection has other sizes. */
+export function checkProjections(config: AttentionConfig, projections: AttentionProjections): void {
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim, slidingWindow = 1 } = config;
+  if (!(Number.isInteger(slidingWindow) && slidingWindow >= 1)) {
+    throw new Error(
+      `attention: slidingWindow must be a whole number of 1 or more, got ${slidingWindow}; leave it out for none.`,
+    );
+  }
+  if (numAttentionHeads % numKeyValueHeads !== 0) {
+    throw new Error(
+      `attention: numKeyValueHeads ${numKeyValueHeads} must divide numAttentionHeads ${numAttentionHeads}.`,
+    );
+  }
+  const sizes = {
+    q_proj: [hiddenSize, numAttentionHeads * headDim],
+    k_proj: [hiddenSize, numKeyValueHeads * headDim],
+    v_proj: [hiddenSize, numKeyValueHeads * headDim],
+    o_proj: [numAttentionHeads * headDim, hiddenSize],
+  } as const;
+  for (const [name, [input, output]] of Object.entries(sizes)) {
+    const { inputSize, outputSize } = projections[name as keyof AttentionProjections];
+    if (inputSize !== input || outputSize !== output) {
+      throw new Error(`attention: ${name} must map ${input} to ${output}, got ${inputSize} to ${outputSize}.`);
+    }
   }
 }

@@ -6,6 +6,7 @@ import {
   type AttentionLayer,
   type AttentionPass,
   type AttentionProjections,
+  checkProjections,
 } from './attention.js';
 import type { DomainTerm } from './domain-terms.js';
 
@@ -28,7 +29,7 @@ export class DomainAttention implements AttentionLayer {
     readonly projections: AttentionProjections,
     readonly terms: DomainTerms,
   ) {
-    new Attention(config, projections); // refuses what does not fit
+    checkProjections(config, projections);
     for (const name of Object.keys(projections) as (keyof AttentionProjections)[])
       checkTerm(name, terms[name], projections[name], this.domains);
   }

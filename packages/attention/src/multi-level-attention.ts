@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { flashAttention } from '@therapeutic-moe/kernels';
 import { joinParameters, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
 import {
-  Attention,
   type AttentionConfig,
   type AttentionLayer,
   type AttentionPass,
   type AttentionProjections,
+  checkProjections,
 } from './attention.js';
 import { coarseLevel } from './coarse-level.js';
 import type { CachedKeys } from './kv-cache.js';
@@ -39,7 +39,7 @@ export class MultiLevelAttention implements AttentionLayer {
     readonly projections: AttentionProjections,
     readonly gate: LinearLayer,
   ) {
-    new Attention(config, projections); // refuses what does not fit
+    checkProjections(config, projections);
     this.levels = resolveMultiLevelConfig(levels);
     const { hiddenSize, numAttentionHeads, slidingWindow, alibi } = config;
     const shares = numAttentionHeads * (1 + this.levels.strides.length);
