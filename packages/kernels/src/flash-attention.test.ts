@@ -197,6 +197,7 @@ const cases: Case[] = [
   { name: 'a head of 64', seq: 19, heads: 2, kvHeads: 1, headDim: 64, options: causal },
   { name: 'a head of 80', seq: 19, heads: 2, kvHeads: 1, headDim: 80, options: causal },
   { name: 'a head of 128', seq: 19, heads: 2, kvHeads: 1, headDim: 128, options: causal },
+  { name: 'a head of 160', seq: 19, heads: 2, kvHeads: 1, headDim: 160, options: causal },
   { name: 'a head of 256', seq: 19, heads: 2, kvHeads: 1, headDim: 256, options: causal },
 ];
 
