@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -120,13 +120,43 @@ describe('openCheckpoint with an index', () => {
     );
   });
 
+  it('refuses a tensor that two shards hold, or that lies in another shard than the index says', async () => {
+    const directory = await indexed({ b: 'one.safetensors', a: 'two.safetensors' });
+    await writeSafetensors(join(directory, 'two.safetensors'), [weights[0], weights[1]]);
+    await expect(openCheckpoint(directory)).rejects.toThrow(
+      /^checkpoint: .*two\.safetensors: tensor "b": expected only .* got one it places in one\.safetensors/,
+    );
+    await expect(openCheckpoint(await indexed({ b: 'two.safetensors', a: 'one.safetensors' }))).rejects.toThrow(
+      /one\.safetensors: tensor "b": .* got one it places in two\.safetensors/,
+    );
+  });
+
+  it('refuses a damaged shard by its own name', async () => {
+    const directory = await indexed({ b: 'one.safetensors', a: 'two.safetensors' });
+    await truncate(join(directory, 'two.safetensors'), 31);
+    await expect(openCheckpoint(directory)).rejects.toThrow(/^checkpoint: .*two\.safetensors: expected a header of/);
+  });
+
   it('refuses a missing shard and an index that is not one', async () => {
     await expect(openCheckpoint(await indexed({ b: 'three.safetensors' }))).rejects.toThrow(
-      /three\.safetensors: expected a readable safetensors file, got ENOENT/,
+      /^checkpoint: .*three\.safetensors: tensor "b": expected this shard by .*index\.json, got ENOENT; fetch the shard/,
     );
     const directory = await indexed({});
     await expect(openCheckpoint(directory)).rejects.toThrow('expected at least one tensor in weight_map, got none');
     const index = join(directory, 'model.safetensors.index.json');
+    await writeFile(index, Uint8Array.of(0x7b, 0xff, 0x7d));
+    await expect(openCheckpoint(index)).rejects.toThrow('got bytes that are not UTF-8');
+    await truncate(index, 100_000_001);
+    await expect(openCheckpoint(index)).rejects.toThrow(
+      'index.json: expected a readable JSON file of at most 100000000 bytes, got 100000001 bytes',
+    );
+    await expect(openCheckpoint(join(directory, 'x.index.json'))).rejects.toThrow(
+      /^checkpoint: .*x\.index\.json: expected a readable JSON file of at most 100000000 bytes, got ENOENT/,
+    );
+    await mkdir(join(directory, 'y.index.json'));
+    await expect(openCheckpoint(join(directory, 'y.index.json'))).rejects.toThrow('got something that is no file');
+    await writeFile(index, `{"weight_map": ${'['.repeat(20011)}${']'.repeat(20011)}}`);
+    await expect(openCheckpoint(index)).rejects.toThrow('expected an object under "weight_map"');
     await writeFile(index, '{"weight_map": [');
     await expect(openCheckpoint(index)).rejects.toThrow('expected JSON, got text that does not parse');
     await writeFile(index, '{"weight_map":{"b":"one.safetensors","b":"two.safetensors"}}');

@@ -9,6 +9,8 @@ import { parseShardIndex } from './shard-index.js';
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+/** As long as a header may be; an index says less of each tensor. */
+const MAX_INDEX_BYTES = 100_000_000;
 
 /** An open checkpoint: every header checked, no tensor read yet. */
 export interface CheckpointReader {
@@ -40,7 +42,8 @@ class OpenCheckpoint implements CheckpointReader {
       for (const entry of file.header.tensors) this.located.set(entry.name, { entry, file });
     }
     this.names = [...this.located.keys()].sort();
-    this.metadata = Object.assign({}, ...files.map((file) => file.header.metadata));
+    // fromEntries, as an assignment would lose a key named __proto__.
+    this.metadata = Object.fromEntries(files.flatMap((file) => Object.entries(file.header.metadata)));
   }
 
   private locate(name: string): { entry: TensorEntry; file: SafetensorsFile } {
@@ -111,8 +114,45 @@ function checkShard(shard: string, file: SafetensorsFile, index: ReadonlyMap<str
   }
 }
 
+/** The index's text, refused before it is read if it is no file or longer than any index. */
+async function readIndex(indexPath: string): Promise<string> {
+  const refused = (found: string, cause?: unknown): Error =>
+    new Error(
+      `checkpoint: ${indexPath}: expected a readable JSON file of at most ${MAX_INDEX_BYTES} bytes, got ${found}.`,
+      { cause },
+    );
+  const found = await stat(indexPath).catch((cause: NodeJS.ErrnoException) => {
+    throw refused(cause.code ?? cause.message, cause);
+  });
+  if (!found.isFile()) throw refused('something that is no file');
+  if (found.size > MAX_INDEX_BYTES) throw refused(`${found.size} bytes`);
+  const bytes = await readFile(indexPath);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw refused('bytes that are not UTF-8', cause);
+  }
+}
+
+/** Every shard that the index names must lie beside it. */
+async function checkPresence(index: ReadonlyMap<string, string>, indexPath: string): Promise<void> {
+  const seen = new Set<string>();
+  for (const [tensor, shard] of index) {
+    if (seen.has(shard)) continue;
+    seen.add(shard);
+    const path = join(dirname(indexPath), shard);
+    await stat(path).catch((cause: NodeJS.ErrnoException) => {
+      throw new Error(
+        `checkpoint: ${path}: tensor "${tensor}": expected this shard by ${indexPath}, got ${cause.code ?? cause.message}; fetch the shard.`,
+        { cause },
+      );
+    });
+  }
+}
+
 async function openShards(indexPath: string): Promise<CheckpointReader> {
-  const index = parseShardIndex(await readFile(indexPath, 'utf8'), indexPath);
+  const index = parseShardIndex(await readIndex(indexPath), indexPath);
+  await checkPresence(index, indexPath);
   const shards = [...new Set(index.values())].sort();
   const files = await openAll(shards.map((shard) => join(dirname(indexPath), shard)));
   try {

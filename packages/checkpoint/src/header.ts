@@ -1,5 +1,7 @@
 import { bytesPerElement, isSafetensorsDtype, knownDtypes, type SafetensorsDtype } from './dtype.js';
 import { findDuplicateKey } from './duplicate-keys.js';
+import { isCount, isShape } from './shape.js';
+import { shown } from './shown.js';
 
 /** Where one tensor lies in its file. */
 export interface TensorEntry {
@@ -81,41 +83,37 @@ function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
 function parseMetadata(value: unknown, file: string): Record<string, string> {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error(
-      `checkpoint: ${file}: expected __metadata__ to be an object of strings, got ${JSON.stringify(value)}.`,
-    );
+    throw new Error(`checkpoint: ${file}: expected __metadata__ to be an object of strings, got ${shown(value)}.`);
   }
   for (const [key, text] of Object.entries(value)) {
     if (typeof text !== 'string') {
       throw new Error(
-        `checkpoint: ${file}: expected __metadata__.${key} to be a string, got ${JSON.stringify(text)}; metadata holds only text.`,
+        `checkpoint: ${file}: expected __metadata__.${key} to be a string, got ${shown(text)}; metadata holds only text.`,
       );
     }
   }
   return value as Record<string, string>;
 }
 
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
 function parseEntry(name: string, value: unknown, dataStart: number, dataBytes: number, file: string): TensorEntry {
   const where = `checkpoint: ${file}: tensor "${name}"`;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error(`${where}: expected {dtype, shape, data_offsets}, got ${JSON.stringify(value)}.`);
+    throw new Error(`${where}: expected {dtype, shape, data_offsets}, got ${shown(value)}.`);
   }
   const { dtype, shape, data_offsets: offsets, ...rest } = value as Record<string, unknown>;
   const unknown = Object.keys(rest);
   if (unknown.length)
     throw new Error(`${where}: expected dtype, shape and data_offsets only, got "${unknown[0]}" too.`);
   if (!isSafetensorsDtype(dtype)) {
-    throw new Error(`${where}: expected a dtype of ${knownDtypes()}, got ${JSON.stringify(dtype)}.`);
+    throw new Error(`${where}: expected a dtype of ${knownDtypes()}, got ${shown(dtype)}.`);
   }
-  if (!Array.isArray(shape) || !shape.every(isCount)) {
-    throw new Error(`${where}: expected a shape of whole numbers from 0 up, got ${JSON.stringify(shape)}.`);
+  if (!isShape(shape)) {
+    throw new Error(
+      `${where}: expected a shape of whole numbers from 0 up, together below 2^53 bytes, got ${shown(shape)}.`,
+    );
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
-    throw new Error(`${where}: expected data_offsets [start, end] of whole numbers, got ${JSON.stringify(offsets)}.`);
+    throw new Error(`${where}: expected data_offsets [start, end] of whole numbers, got ${shown(offsets)}.`);
   }
   const [start, end] = offsets as [number, number];
   if (start > end || end > dataBytes) {
@@ -123,13 +121,13 @@ function parseEntry(name: string, value: unknown, dataStart: number, dataBytes: 
       `${where}: expected data_offsets within the ${dataBytes} bytes of data, got [${start}, ${end}]; the file is truncated or its header is damaged.`,
     );
   }
-  const size = (shape as number[]).reduce((product, d) => product * d, bytesPerElement(dtype));
+  const size = shape.reduce((product, d) => product * d, bytesPerElement(dtype));
   if (size !== end - start) {
     throw new Error(
-      `${where}: expected ${size} bytes for ${dtype} [${shape.join(', ')}], got ${end - start} (data_offsets [${start}, ${end}]).`,
+      `${where}: expected ${size} bytes for ${dtype} ${shown(shape)}, got ${end - start} (data_offsets [${start}, ${end}]).`,
     );
   }
-  return { name, dtype, shape: shape as number[], start: dataStart + start, end: dataStart + end };
+  return { name, dtype, shape, start: dataStart + start, end: dataStart + end };
 }
 
 function checkCoverage(tensors: readonly TensorEntry[], dataStart: number, fileSize: number, file: string): void {

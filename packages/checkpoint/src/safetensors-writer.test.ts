@@ -62,9 +62,13 @@ describe('writeSafetensors', () => {
   it.each<[NamedArray[], string]>([
     [[a, { ...b, name: 'a' }], 'writing tensor "a": expected every name once, got it twice'],
     [[{ ...a, shape: [2, 3] }], 'writing tensor "a": expected 6 values for shape [2, 3], got 2'],
-    [[{ ...a, shape: [-1, -2] }], 'expected 2 values for shape [-1, -2], got 2'],
+    [
+      [{ ...a, shape: [-1, -2] }],
+      'expected a shape of whole numbers from 0 up, together below 2^53 bytes, got [-1, -2]',
+    ],
     [[{ ...a, dtype: 'I32' }], 'writing tensor "a": expected dtype F32 or F16 or BF16 for a Float32Array, got I32'],
     [[{ ...c, dtype: 'F32' }], 'writing tensor "c": expected dtype U8 for a Uint8Array, got F32'],
+    [[{ ...a, name: 'a\ud83e' }], 'expected a name of whole characters, got half a surrogate pair'],
     [[{ ...a, name: '__metadata__' }], 'expected another name, the format reserves this one'],
     [
       [{ ...a, dtype: 'F16', data: Float32Array.of(1, 70000) }],

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { float32ToBfloat16 } from './bfloat16.js';
 import { bytesPerElement } from './dtype.js';
 import { float32ToFloat16 } from './float16.js';
+import { isShape } from './shape.js';
+import { shown } from './shown.js';
 import { replaceFile, writeAll, writeFileAtomic } from './write-file-atomic.js';
 
 /** The types the writer stores. */
@@ -61,8 +63,15 @@ function plan(tensors: Iterable<NamedArray>): Planned[] {
     const where = `checkpoint: writing tensor "${name}"`;
     if (name === '__metadata__') throw new Error(`${where}: expected another name, the format reserves this one.`);
     if (planned.has(name)) throw new Error(`${where}: expected every name once, got it twice.`);
+    if (!name.isWellFormed())
+      throw new Error(`${where}: expected a name of whole characters, got half a surrogate pair.`);
+    if (!isShape(shape)) {
+      throw new Error(
+        `${where}: expected a shape of whole numbers from 0 up, together below 2^53 bytes, got ${shown(shape)}.`,
+      );
+    }
     const size = shape.reduce((product, d) => product * d, 1);
-    if (!shape.every((d) => Number.isSafeInteger(d) && d >= 0) || size !== data.length) {
+    if (size !== data.length) {
       throw new Error(`${where}: expected ${size} values for shape [${shape.join(', ')}], got ${data.length}.`);
     }
     const dtype = dtypeFor(tensor);
@@ -144,8 +153,8 @@ async function writePlanned(
  * @param tensors the tensors; their arrays are only read.
  * @param metadata free text pairs for `__metadata__`.
  * @returns size and SHA-256 of the file.
- * @throws if a name occurs twice, a shape does not fit its data, a dtype does not fit its array, or a finite value
- *   overflows F16; an existing file is then untouched.
+ * @throws if a name occurs twice or holds half a surrogate pair, a shape does not fit its data, a dtype does not fit its
+ *   array, or a finite value overflows F16; an existing file is then untouched.
  */
 export async function writeSafetensors(
   path: string,

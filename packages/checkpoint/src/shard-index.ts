@@ -1,4 +1,5 @@
 import { findDuplicateKey } from './duplicate-keys.js';
+import { shown } from './shown.js';
 
 const SHARD_NAME = /^[^/\\:\0]+\.safetensors$/;
 
@@ -25,14 +26,14 @@ export function parseShardIndex(json: string, file: string): Map<string, string>
   const weightMap = (index as { weight_map?: unknown } | null)?.weight_map;
   if (typeof weightMap !== 'object' || weightMap === null || Array.isArray(weightMap)) {
     throw new Error(
-      `checkpoint: ${file}: expected an object under "weight_map" (tensor name → shard file), got ${JSON.stringify(weightMap)}.`,
+      `checkpoint: ${file}: expected an object under "weight_map" (tensor name → shard file), got ${shown(weightMap)}.`,
     );
   }
   const shards = new Map<string, string>();
   for (const [tensor, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string' || !SHARD_NAME.test(shard)) {
       throw new Error(
-        `checkpoint: ${file}: tensor "${tensor}": expected the shard to be a plain file name ending in .safetensors, got ${JSON.stringify(shard)}; a shard lies beside its index.`,
+        `checkpoint: ${file}: tensor "${tensor}": expected the shard to be a plain file name ending in .safetensors, got ${shown(shard)}; a shard lies beside its index.`,
       );
     }
     shards.set(tensor, shard);
