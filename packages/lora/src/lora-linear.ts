@@ -5,15 +5,14 @@ import {
   filledVariable,
   type Linear,
   type LinearLayer,
+  normalVariable,
   type Parameters,
   seedFor,
 } from '@therapeutic-moe/nn';
-import type { LoraConfig } from './lora-config.js';
-
-const KAIMING_GAIN = Math.sqrt(5);
+import type { LoraLayerConfig } from './lora-plan.js';
 
 /**
- * A linear with a low-rank update: `x W + b + (alpha / r) (x A) B` (LoRA, arXiv:2106.09685, eq. 3). The base stays as
+ * A linear with a low-rank update: `x W + b + scale (x A) B` (LoRA, arXiv:2106.09685, eq. 3). The base stays as
  * it is; A starts random and B zero, so a fresh adapter changes nothing.
  */
 export class LoraLinear implements LinearLayer {
@@ -21,19 +20,15 @@ export class LoraLinear implements LinearLayer {
   readonly a: tf.Variable;
   /** `[r, outputSize]` */
   readonly b: tf.Variable;
-  readonly scale: number;
   #baseBeforeMerge: tf.Tensor | undefined;
 
   constructor(
     readonly base: Linear,
-    readonly config: LoraConfig,
+    readonly config: LoraLayerConfig,
     private readonly seed: number,
   ) {
-    // Kaiming-uniform with a = sqrt(5), PEFT's default: bound = sqrt(6 / ((1 + 5) * inputSize)).
-    const bound = Math.sqrt(6 / ((1 + KAIMING_GAIN ** 2) * base.inputSize));
-    this.a = tf.tidy(() => tf.variable(tf.randomUniform([base.inputSize, config.r], -bound, bound, 'float32', seed)));
+    this.a = initialFactor([base.inputSize, config.r], config.initLoraWeights, seed);
     this.b = filledVariable([config.r, base.outputSize], 0);
-    this.scale = config.loraAlpha / config.r;
   }
 
   get inputSize(): number {
@@ -51,20 +46,20 @@ export class LoraLinear implements LinearLayer {
   apply(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
     if (this.merged) return this.base.apply(x);
     return tf.tidy(() => {
-      const { loraDropout } = this.config;
+      const { loraDropout, scale } = this.config;
       const seed = context?.dropoutSeed;
       const input =
         seed !== undefined && loraDropout > 0
           ? tf.dropout(x, loraDropout, undefined, seedFor(seed, `${this.seed}`))
           : x;
       const update = matMul(matMul(input, this.a), this.b);
-      return tf.add(this.base.apply(x), tf.mul(update, this.scale));
+      return tf.add(this.base.apply(x), tf.mul(update, scale));
     });
   }
 
-  /** The update `(alpha / r) A B`, `[inputSize, outputSize]`. Caller disposes. */
+  /** The update `scale A B`, `[inputSize, outputSize]`. Caller disposes. */
   delta(): tf.Tensor2D {
-    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor2D, this.b as tf.Tensor2D), this.scale));
+    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor2D, this.b as tf.Tensor2D), this.config.scale));
   }
 
   /**
@@ -87,17 +82,37 @@ export class LoraLinear implements LinearLayer {
 
   /** Gives up the adapter: its factors are freed and the base, as it stands, is the caller's. */
   release(): Linear {
-    tf.dispose([this.a, this.b, ...(this.#baseBeforeMerge ? [this.#baseBeforeMerge] : [])]);
+    tf.dispose([...this.factors().values(), ...(this.#baseBeforeMerge ? [this.#baseBeforeMerge] : [])]);
     this.#baseBeforeMerge = undefined;
     return this.base;
   }
 
-  /** The base's parameters under their own names, then `lora_A` and `lora_B`. */
+  /** What is trained: `lora_A` and `lora_B`. */
+  factors(): Parameters {
+    return new Map([
+      ['lora_A', this.a],
+      ['lora_B', this.b],
+    ]);
+  }
+
+  /** The base's parameters under their own names, then the factors. */
   parameters(): Parameters {
-    return new Map([...this.base.parameters(), ['lora_A', this.a], ['lora_B', this.b]]);
+    return new Map([...this.base.parameters(), ...this.factors()]);
   }
 
   dispose(): void {
     this.release().dispose();
   }
+}
+
+/** A's first values, drawn as PEFT does. */
+function initialFactor(
+  [inputSize, r]: [number, number],
+  initialisation: LoraLayerConfig['initLoraWeights'],
+  seed: number,
+): tf.Variable {
+  if (initialisation === 'gaussian') return normalVariable([inputSize, r], 1 / r, seed);
+  // Kaiming-uniform with a = sqrt(5): bound = sqrt(6 / ((1 + 5) inputSize)).
+  const bound = Math.sqrt(1 / inputSize);
+  return tf.tidy(() => tf.variable(tf.randomUniform([inputSize, r], -bound, bound, 'float32', seed)));
 }
