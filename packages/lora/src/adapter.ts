@@ -17,7 +17,7 @@ export class LoraAdapter {
     readonly layers: ReadonlyMap<string, LoraLinear>,
   ) {}
 
-  /** The trainable factors: `{path}.lora_A` and `{path}.lora_B`. */
+  /** What is trained: `{path}.lora_A`, `{path}.lora_B`, and with DoRA `{path}.lora_magnitude_vector`. */
   parameters(): Parameters {
     const factors = new Map<string, tf.Variable>();
     for (const [path, layer] of this.layers)
@@ -25,7 +25,7 @@ export class LoraAdapter {
     return factors;
   }
 
-  /** Adds every update to its base weight. */
+  /** Makes every base weight what the adapter makes of it. */
   merge(): void {
     for (const layer of this.layers.values()) layer.merge();
   }

@@ -19,6 +19,8 @@ export interface LoraConfig {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Scale by `loraAlpha / sqrt(r)`, which keeps learning stable at high ranks (rsLoRA, arXiv:2312.03732). */
   readonly useRslora: boolean;
+  /** Train a length for each column of the adapted weight too, apart from its direction (DoRA, arXiv:2402.09353). */
+  readonly useDora: boolean;
   /** How A starts: `true` is Kaiming-uniform, `'gaussian'` normal with deviation `1 / r`. B starts at zero. */
   readonly initLoraWeights: true | 'gaussian';
 }
@@ -32,6 +34,7 @@ export const defaultLoraConfig: LoraConfig = Object.freeze({
   rankPattern: Object.freeze({}),
   alphaPattern: Object.freeze({}),
   useRslora: false,
+  useDora: false,
   initLoraWeights: true as const,
 });
 
@@ -52,6 +55,7 @@ export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig
   if (!(config.loraDropout >= 0 && config.loraDropout < 1))
     throw new Error(`lora: loraDropout must be in [0, 1), got ${config.loraDropout}.`);
   checkFlag('useRslora', config.useRslora);
+  checkFlag('useDora', config.useDora);
   if (config.initLoraWeights !== true && config.initLoraWeights !== 'gaussian') {
     throw new Error(`lora: initLoraWeights must be true or "gaussian", got ${JSON.stringify(config.initLoraWeights)}.`);
   }

@@ -7,7 +7,7 @@ import { type LoraLayerConfig, LoraLinear } from './index.js';
 /** What a merged product may differ by from the two products side by side. */
 const MERGE = 1e-5;
 
-const config: LoraLayerConfig = { r: 2, scale: 3, loraDropout: 0, initLoraWeights: true };
+const config: LoraLayerConfig = { r: 2, scale: 3, loraDropout: 0, useDora: false, initLoraWeights: true };
 
 const createLayer = (loraDropout = 0) =>
   new LoraLinear(Linear.create(5, 7, { bias: true, seed: 1 }), { ...config, loraDropout }, 3);

@@ -9,17 +9,21 @@ import {
   type Parameters,
   seedFor,
 } from '@therapeutic-moe/nn';
+import { DoraMagnitude } from './dora-magnitude.js';
 import type { LoraLayerConfig } from './lora-plan.js';
 
 /**
- * A linear with a low-rank update: `x W + b + scale (x A) B` (LoRA, arXiv:2106.09685, eq. 3). The base stays as
- * it is; A starts random and B zero, so a fresh adapter changes nothing.
+ * A linear with a low-rank update: `x W + b + scale (x A) B` (LoRA, arXiv:2106.09685, eq. 3), and with `useDora` a
+ * length of its own for each column of the sum, `x (m (W + scale A B) / ||W + scale A B||) + b` (DoRA, arXiv:2402.09353,
+ * eq. 5). The base stays as it is; A starts random, B zero and m as long as the base's columns, so a fresh adapter changes
+ * nothing.
  */
 export class LoraLinear implements LinearLayer {
   /** `[inputSize, r]` */
   readonly a: tf.Variable;
   /** `[r, outputSize]` */
   readonly b: tf.Variable;
+  readonly magnitude: DoraMagnitude | undefined;
   #baseBeforeMerge: tf.Tensor | undefined;
 
   constructor(
@@ -29,6 +33,7 @@ export class LoraLinear implements LinearLayer {
   ) {
     this.a = initialFactor([base.inputSize, config.r], config.initLoraWeights, seed);
     this.b = filledVariable([config.r, base.outputSize], 0);
+    this.magnitude = config.useDora ? new DoraMagnitude(base.weight) : undefined;
   }
 
   get inputSize(): number {
@@ -46,14 +51,17 @@ export class LoraLinear implements LinearLayer {
   apply(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
     if (this.merged) return this.base.apply(x);
     return tf.tidy(() => {
-      const { loraDropout, scale } = this.config;
-      const seed = context?.dropoutSeed;
-      const input =
-        seed !== undefined && loraDropout > 0
-          ? tf.dropout(x, loraDropout, undefined, seedFor(seed, `${this.seed}`))
-          : x;
-      const update = matMul(matMul(input, this.a), this.b);
-      return tf.add(this.base.apply(x), tf.mul(update, scale));
+      const input = this.#dropped(x, context);
+      const [plain, update] = [this.base.apply(x), matMul(matMul(input, this.a), this.b)];
+      const scaled = tf.mul(update, this.config.scale);
+      if (!this.magnitude) return tf.add(plain, scaled);
+      const gain = this.magnitude.gain(() => this.#adaptedWeight());
+      // Dropout is on the input of all that the adapter adds, `(gain - 1) x W` too, as in PEFT.
+      const stretched = tf.mul(
+        input === x ? this.#withoutBias(plain) : matMul(input, this.base.weight),
+        tf.sub(gain, 1),
+      );
+      return tf.add(tf.add(plain, stretched), tf.mul(scaled, gain));
     });
   }
 
@@ -63,13 +71,23 @@ export class LoraLinear implements LinearLayer {
   }
 
   /**
-   * Adds the update to the base weight, which makes serving as fast as without an adapter. The base is kept for
-   * `unmerge`.
+   * Makes the base weight what the adapter makes of it, so that serving is as fast as without an adapter. The base is
+   * kept for `unmerge`.
    */
   merge(): void {
     if (this.merged) throw new Error('LoraLinear.merge: the adapter is merged already; call unmerge first.');
     this.#baseBeforeMerge = tf.keep(tf.clone(this.base.weight));
-    tf.tidy(() => this.base.weight.assign(tf.add(this.base.weight, this.delta())));
+    tf.tidy(() => {
+      const adapted = this.#adaptedWeight();
+      this.base.weight.assign(
+        this.magnitude
+          ? tf.mul(
+              adapted,
+              this.magnitude.gain(() => adapted),
+            )
+          : adapted,
+      );
+    });
   }
 
   /** Puts the base weight back, bit for bit. */
@@ -82,16 +100,18 @@ export class LoraLinear implements LinearLayer {
 
   /** Gives up the adapter: its factors are freed and the base, as it stands, is the caller's. */
   release(): Linear {
-    tf.dispose([...this.factors().values(), ...(this.#baseBeforeMerge ? [this.#baseBeforeMerge] : [])]);
+    this.magnitude?.dispose();
+    tf.dispose([this.a, this.b, ...(this.#baseBeforeMerge ? [this.#baseBeforeMerge] : [])]);
     this.#baseBeforeMerge = undefined;
     return this.base;
   }
 
-  /** What is trained: `lora_A` and `lora_B`. */
+  /** What is trained: `lora_A`, `lora_B`, and with DoRA `lora_magnitude_vector`. */
   factors(): Parameters {
     return new Map([
       ['lora_A', this.a],
       ['lora_B', this.b],
+      ...(this.magnitude ? ([['lora_magnitude_vector', this.magnitude.vector]] as const) : []),
     ]);
   }
 
@@ -102,6 +122,20 @@ export class LoraLinear implements LinearLayer {
 
   dispose(): void {
     this.release().dispose();
+  }
+
+  #dropped(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
+    const [rate, seed] = [this.config.loraDropout, context?.dropoutSeed];
+    return seed !== undefined && rate > 0 ? tf.dropout(x, rate, undefined, seedFor(seed, `${this.seed}`)) : x;
+  }
+
+  #withoutBias(product: tf.Tensor): tf.Tensor {
+    return this.base.bias ? tf.sub(product, this.base.bias) : product;
+  }
+
+  /** `W + scale A B` */
+  #adaptedWeight(): tf.Tensor {
+    return tf.tidy(() => tf.add(this.base.weight, this.delta()));
   }
 }
 

@@ -79,5 +79,6 @@ describe('countLoraParameters', () => {
     ] as const);
     const config = { r: 2, targetModules: ['q_proj'], rankPattern: { 'b.q_proj': 3 } };
     expect(countLoraParameters('test', sizes, config)).toBe(2 * (5 + 7) + 3 * (11 + 13));
+    expect(countLoraParameters('test', sizes, { ...config, useDora: true })).toBe(2 * (5 + 7) + 7 + 3 * (11 + 13) + 13);
   });
 });

@@ -1,7 +1,7 @@
 import { type LoraConfig, resolveLoraConfig, wholePath } from './lora-config.js';
 
 /** What the adapter of one linear is made with. */
-export interface LoraLayerConfig extends Pick<LoraConfig, 'r' | 'loraDropout' | 'initLoraWeights'> {
+export interface LoraLayerConfig extends Pick<LoraConfig, 'r' | 'loraDropout' | 'useDora' | 'initLoraWeights'> {
   /** The update is `scale A B`. */
   readonly scale: number;
 }
@@ -17,11 +17,11 @@ export function planLora(where: string, paths: Iterable<string>, config: LoraCon
   const targeted = selectTargets(where, [...paths], config.targetModules);
   const rankOf = patternLookup(where, 'rankPattern', config.rankPattern, targeted);
   const alphaOf = patternLookup(where, 'alphaPattern', config.alphaPattern, targeted);
-  const { loraDropout, initLoraWeights, useRslora } = config;
+  const { loraDropout, useDora, initLoraWeights, useRslora } = config;
   return new Map(
     targeted.map((path) => {
       const [r, alpha] = [rankOf(path) ?? config.r, alphaOf(path) ?? config.loraAlpha];
-      return [path, { r, scale: alpha / (useRslora ? Math.sqrt(r) : r), loraDropout, initLoraWeights }];
+      return [path, { r, scale: alpha / (useRslora ? Math.sqrt(r) : r), loraDropout, useDora, initLoraWeights }];
     }),
   );
 }
@@ -40,9 +40,9 @@ export function countLoraParameters(
 ): number {
   const resolved = resolveLoraConfig(config);
   let count = 0;
-  for (const [path, { r }] of planLora(where, sizes.keys(), resolved)) {
+  for (const [path, { r, useDora }] of planLora(where, sizes.keys(), resolved)) {
     const [inputSize, outputSize] = sizes.get(path)!;
-    count += r * (inputSize + outputSize);
+    count += r * (inputSize + outputSize) + (useDora ? outputSize : 0);
   }
   return count;
 }

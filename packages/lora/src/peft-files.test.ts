@@ -47,6 +47,7 @@ describeOnBackends('PEFT files', () => {
     { rankPattern: { '1.q_proj': 3 }, alphaPattern: { v_proj: 7 } },
     { useRslora: true, initLoraWeights: 'gaussian' },
     { targetModules: '.*[01]\\.v_proj' },
+    { useDora: true },
   ])('read back what was written, settings and every bit of the factors: %j', async (changes) => {
     const [first, second] = [new TwoLayerHost(), new TwoLayerHost()];
     const adapter = trainedAdapter(first, changes);
@@ -61,11 +62,12 @@ describeOnBackends('PEFT files', () => {
 
   it('have the names and shapes of PEFT', async () => {
     const host = new TwoLayerHost();
-    await saveAdapter(trainedAdapter(host), directory, 'some/base');
+    await saveAdapter(trainedAdapter(host, { useDora: true }), directory, 'some/base');
     const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
     expect(reader.names).toContain('base_model.model.layers.0.q_proj.lora_A.weight');
     expect(reader.entry('base_model.model.layers.0.q_proj.lora_A.weight').shape).toEqual([2, 5]);
     expect(reader.entry('base_model.model.layers.0.q_proj.lora_B.weight').shape).toEqual([3, 2]);
+    expect(reader.entry('base_model.model.layers.0.q_proj.lora_magnitude_vector').shape).toEqual([3]);
     await reader.close();
     const config = JSON.parse(await readFile(join(directory, 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ peft_type: 'LORA', r: 2, lora_alpha: 5, base_model_name_or_path: 'some/base' });
@@ -73,7 +75,7 @@ describeOnBackends('PEFT files', () => {
   });
 
   it.each([
-    [{ use_dora: true }, 'use_dora is true, which is not implemented; only false is.'],
+    [{ use_dora: 'yes' }, 'adapter_config.json: lora: useDora must be true or false, got "yes".'],
     [{ init_lora_weights: 'pissa' }, 'init_lora_weights is "pissa", which is not implemented; only true is.'],
     [{ use_rslora: 'yes' }, 'adapter_config.json: lora: useRslora must be true or false, got "yes".'],
     [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
@@ -98,6 +100,24 @@ describeOnBackends('PEFT files', () => {
     await expect(readAdapterConfig(directory)).rejects.toThrow('adapter_config.json: not valid JSON.');
     await writeFile(join(directory, 'adapter_config.json'), 'null');
     await expect(readAdapterConfig(directory)).rejects.toThrow('must hold an object, got null');
+  });
+
+  it('without the lengths that use_dora promises, or with lengths that nobody asked for, are refused', async () => {
+    const [plain, dora] = [new TwoLayerHost(), new TwoLayerHost()];
+    await saveAdapter(trainedAdapter(plain), directory);
+    await changeConfig({ use_dora: true });
+    const asked = attachLora(dora, await readAdapterConfig(directory), 1);
+    await expect(loadAdapterWeights(asked, directory)).rejects.toThrow(
+      'the adapter lacks base_model.model.layers.0.q_proj.lora_magnitude_vector.',
+    );
+    await saveAdapter(asked, directory);
+    const third = new TwoLayerHost();
+    await expect(loadAdapterWeights(attachLora(third, settings, 1), directory)).rejects.toThrow(
+      'lora_magnitude_vector, which fits nothing in this model',
+    );
+    third.dispose();
+    plain.dispose();
+    dora.dispose();
   });
 
   it('of another base are refused and change nothing', async () => {

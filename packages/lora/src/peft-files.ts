@@ -14,7 +14,6 @@ const PREFIX = 'base_model.model.';
 const onlyValues: Record<string, readonly unknown[]> = {
   peft_type: ['LORA'],
   bias: ['none', undefined],
-  use_dora: [false, undefined],
   fan_in_fan_out: [false, undefined],
   modules_to_save: [null, undefined],
   target_parameters: [null, undefined],
@@ -31,8 +30,8 @@ const onlyValues: Record<string, readonly unknown[]> = {
 };
 
 /**
- * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]` and
- * `lora_B` `[out, r]`.
+ * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]`,
+ * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`.
  *
  * @param baseModel what PEFT records as `base_model_name_or_path`.
  */
@@ -75,9 +74,9 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
   }
 }
 
-/** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`. */
+/** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */
 function peftName(path: string): string {
-  return `${PREFIX}${path}.weight`;
+  return `${PREFIX}${path}${path.endsWith('.lora_magnitude_vector') ? '' : '.weight'}`;
 }
 
 function configToPeft(config: LoraConfig): Record<string, unknown> {
@@ -94,7 +93,7 @@ function configToPeft(config: LoraConfig): Record<string, unknown> {
     rank_pattern: config.rankPattern,
     target_modules: config.targetModules,
     task_type: 'CAUSAL_LM',
-    use_dora: false,
+    use_dora: config.useDora,
     use_rslora: config.useRslora,
   };
 }
@@ -109,6 +108,7 @@ function configFromPeft(json: Record<string, unknown>): Partial<LoraConfig> {
     rankPattern: json.rank_pattern ?? undefined,
     alphaPattern: json.alpha_pattern ?? undefined,
     useRslora: json.use_rslora ?? undefined,
+    useDora: json.use_dora ?? undefined,
     initLoraWeights: json.init_lora_weights === 'gaussian' ? 'gaussian' : true,
   } as Partial<LoraConfig>;
 }

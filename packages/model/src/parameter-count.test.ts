@@ -17,7 +17,7 @@ describe('countParameters', () => {
   ])('equals the sizes of the variables: %s', (_, overrides) => {
     const model = CausalLm.create(tinyConfig(overrides), 1);
     expect(countParameters(model.config).total).toBe(sizeOf(model.parameters()));
-    const lora = { r: 3, targetModules: ['q_proj', 'v_proj'], rankPattern: { '0.self_attn.q_proj': 5 } };
+    const lora = { r: 3, targetModules: ['q_proj', 'v_proj'], rankPattern: { '0.self_attn.q_proj': 5 }, useDora: true };
     const adapter = attachLora(model, lora, 1);
     const counted = countParameters(model.config, lora);
     expect(counted.trainable).toBe(sizeOf(adapter.parameters()));

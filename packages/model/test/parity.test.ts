@@ -29,6 +29,7 @@ const cases = [
   'mixtral-4x-top2',
   'mixtral-7x-top3',
   'mistral-lora-rslora',
+  'mistral-lora-dora',
 ];
 
 async function expectEqualToReference(

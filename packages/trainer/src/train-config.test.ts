@@ -101,6 +101,7 @@ describe('resolveTrainConfig', () => {
       rankPattern: { '0.+': 2 },
       alphaPattern: { '1.+': 3 },
       useRslora: true,
+      useDora: true,
       initLoraWeights: 'gaussian',
     };
     expect(resolveTrainConfig(config({ model: { from: 'runs/base' }, lora })).lora).toEqual(lora);

@@ -38,6 +38,8 @@ const lora = section({
   alphaPattern: optional(recordOf(positive), undefined),
   /** Scale by loraAlpha / sqrt(r) instead. */
   useRslora: optional(oneOf(true, false), undefined),
+  /** DoRA: train a length for each column of the adapted weight too. */
+  useDora: optional(oneOf(true, false), undefined),
   /** How A starts: Kaiming-uniform for true, or "gaussian". */
   initLoraWeights: optional(oneOf(true, 'gaussian'), undefined),
 });
