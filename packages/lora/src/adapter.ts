@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { Linear, type LinearLayer, type Parameters, seedFor } from '@therapeutic-moe/nn';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 import { LoraLinear } from './lora-linear.js';
+import { planLora } from './lora-plan.js';
 
 /** A model whose linears can be looked up and replaced by path. */
 export interface LinearHost {
@@ -16,17 +17,15 @@ export class LoraAdapter {
     readonly layers: ReadonlyMap<string, LoraLinear>,
   ) {}
 
-  /** The trainable factors: `{path}.lora_A` and `{path}.lora_B`. */
+  /** What is trained: `{path}.lora_A`, `{path}.lora_B`, and with DoRA `{path}.lora_magnitude_vector`. */
   parameters(): Parameters {
     const factors = new Map<string, tf.Variable>();
-    for (const [path, layer] of this.layers) {
-      factors.set(`${path}.lora_A`, layer.a);
-      factors.set(`${path}.lora_B`, layer.b);
-    }
+    for (const [path, layer] of this.layers)
+      for (const [name, factor] of layer.factors()) factors.set(`${path}.${name}`, factor);
     return factors;
   }
 
-  /** Adds every update to its base weight. */
+  /** Makes every base weight what the adapter makes of it. */
   merge(): void {
     for (const layer of this.layers.values()) layer.merge();
   }
@@ -38,30 +37,26 @@ export class LoraAdapter {
 }
 
 /**
- * Wraps every linear of the host whose path ends in one of `targetModules`.
+ * Wraps every linear of the host that `targetModules` fits.
  *
  * @param seed the same seed gives the same adapter.
  * @returns the adapter; its layers now belong to the host and are disposed with it.
- * @throws when a target names no linear of the host, or one that is adapted already.
+ * @throws when a target names no linear of the host or one that is adapted already, or a pattern fits nothing.
  */
 export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: number): LoraAdapter {
   const resolved = resolveLoraConfig(config);
   const linears = host.linears();
-  const names = new Set([...linears.keys()].map(lastPart));
-  for (const target of resolved.targetModules) {
-    if (!names.has(target))
-      throw new Error(`attachLora: targetModules names '${target}', but the model has ${[...names].join(', ')}.`);
-  }
+  const plan = planLora('attachLora', linears.keys(), resolved);
   const bases = new Map<string, Linear>();
-  for (const [path, linear] of linears) {
-    if (!resolved.targetModules.includes(lastPart(path))) continue;
+  for (const path of plan.keys()) {
+    const linear = linears.get(path);
     if (!(linear instanceof Linear))
       throw new Error(`attachLora: ${path} has an adapter already; merge or detach it first.`);
     bases.set(path, linear);
   }
   const layers = new Map<string, LoraLinear>();
   for (const [path, base] of bases) {
-    const layer = new LoraLinear(base, resolved, seedFor(seed, path));
+    const layer = new LoraLinear(base, plan.get(path)!, seedFor(seed, path));
     layers.set(path, layer);
     host.replaceLinear(path, layer);
   }
@@ -74,8 +69,4 @@ export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
     if (layer.merged) layer.unmerge();
     host.replaceLinear(path, layer.release());
   }
-}
-
-function lastPart(path: string): string {
-  return path.slice(path.lastIndexOf('.') + 1);
 }

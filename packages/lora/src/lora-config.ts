@@ -8,8 +8,21 @@ export interface LoraConfig {
   readonly loraAlpha: number;
   /** Dropout on the adapter's input while training. */
   readonly loraDropout: number;
-  /** Names of the linears to adapt, as the last part of their path: `['q_proj', 'v_proj']`. */
-  readonly targetModules: readonly string[];
+  /**
+   * The linears to adapt. A list holds names or longer ends of their paths, `['q_proj', '0.self_attn.v_proj']`; a text is
+   * one regular expression for the whole path.
+   */
+  readonly targetModules: readonly string[] | string;
+  /** Ranks of their own: by regular expressions for the end of a path, the first that fits. */
+  readonly rankPattern: Readonly<Record<string, number>>;
+  /** Alphas of their own, likewise. */
+  readonly alphaPattern: Readonly<Record<string, number>>;
+  /** Scale by `loraAlpha / sqrt(r)`, which keeps learning stable at high ranks (rsLoRA, arXiv:2312.03732). */
+  readonly useRslora: boolean;
+  /** Train a length for each column of the adapted weight too, apart from its direction (DoRA, arXiv:2402.09353). */
+  readonly useDora: boolean;
+  /** How A starts: `true` is Kaiming-uniform, `'gaussian'` normal with deviation `1 / r`. B starts at zero. */
+  readonly initLoraWeights: true | 'gaussian';
 }
 
 /** r 16, alpha 32 on all four attention projections. */
@@ -18,23 +31,99 @@ export const defaultLoraConfig: LoraConfig = Object.freeze({
   loraAlpha: 32,
   loraDropout: 0,
   targetModules: Object.freeze(['q_proj', 'k_proj', 'v_proj', 'o_proj']),
+  rankPattern: Object.freeze({}),
+  alphaPattern: Object.freeze({}),
+  useRslora: false,
+  useDora: false,
+  initLoraWeights: true as const,
 });
 
-/** Fills in defaults, checks and freezes. @throws Error naming field, value and way out. */
+/**
+ * Fills in defaults, also for what is undefined, checks and freezes.
+ *
+ * @throws Error naming field, value and way out.
+ */
 export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig {
   refuseUnknownKeys('lora', partial, Object.keys(defaultLoraConfig));
-  const config = { ...defaultLoraConfig, ...partial };
-  if (!Number.isInteger(config.r) || config.r < 1)
-    throw new Error(`lora: r must be a whole number of 1 or more, got ${config.r}.`);
-  if (!(Number.isFinite(config.loraAlpha) && config.loraAlpha > 0))
-    throw new Error(`lora: loraAlpha must be above 0, got ${config.loraAlpha}.`);
-  if (!(config.loraDropout >= 0 && config.loraDropout < 1)) {
+  const given = Object.entries(partial).filter(([, value]) => value !== undefined);
+  const config: LoraConfig = { ...defaultLoraConfig, ...Object.fromEntries(given) };
+  checkRank('r', config.r);
+  checkAlpha('loraAlpha', config.loraAlpha);
+  checkPattern('rankPattern', config.rankPattern, checkRank);
+  checkPattern('alphaPattern', config.alphaPattern, checkAlpha);
+  checkTargets(config.targetModules);
+  if (!(config.loraDropout >= 0 && config.loraDropout < 1))
     throw new Error(`lora: loraDropout must be in [0, 1), got ${config.loraDropout}.`);
+  checkFlag('useRslora', config.useRslora);
+  checkFlag('useDora', config.useDora);
+  if (config.initLoraWeights !== true && config.initLoraWeights !== 'gaussian') {
+    throw new Error(`lora: initLoraWeights must be true or "gaussian", got ${JSON.stringify(config.initLoraWeights)}.`);
   }
-  const repeated = config.targetModules.find((name, i) => config.targetModules.indexOf(name) !== i);
+  return Object.freeze({
+    ...config,
+    targetModules:
+      typeof config.targetModules === 'string' ? config.targetModules : Object.freeze([...config.targetModules]),
+    rankPattern: Object.freeze({ ...config.rankPattern }),
+    alphaPattern: Object.freeze({ ...config.alphaPattern }),
+  });
+}
+
+/**
+ * Compiles a regular expression for a whole path. Python's and ours agree on the common syntax; what only Python knows
+ * is refused, not read as something else.
+ *
+ * @param field where it stands, for the message.
+ */
+export function wholePath(field: string, pattern: string): RegExp {
+  try {
+    return new RegExp(`^(?:${pattern})$`, 'u');
+  } catch (cause) {
+    throw new Error(`lora: ${field} '${pattern}' is not a regular expression here: ${(cause as Error).message}.`, {
+      cause,
+    });
+  }
+}
+
+function checkRank(field: string, r: number): void {
+  if (!Number.isInteger(r) || r < 1) throw new Error(`lora: ${field} must be a whole number of 1 or more, got ${r}.`);
+}
+
+function checkAlpha(field: string, alpha: number): void {
+  if (!(Number.isFinite(alpha) && alpha > 0)) throw new Error(`lora: ${field} must be above 0, got ${alpha}.`);
+}
+
+function checkFlag(field: string, flag: boolean): void {
+  if (typeof flag !== 'boolean') throw new Error(`lora: ${field} must be true or false, got ${JSON.stringify(flag)}.`);
+}
+
+function checkPattern(
+  field: string,
+  patterns: Readonly<Record<string, number>>,
+  checkValue: (field: string, value: number) => void,
+): void {
+  if (typeof patterns !== 'object' || patterns === null || Array.isArray(patterns))
+    throw new Error(`lora: ${field} must be an object of patterns, got ${JSON.stringify(patterns)}.`);
+  for (const [pattern, value] of Object.entries(patterns)) {
+    wholePath(field, pattern);
+    checkValue(`${field}['${pattern}']`, value);
+  }
+}
+
+function checkTargets(targets: readonly string[] | string): void {
+  if (targets === 'all-linear')
+    throw new Error("lora: targetModules 'all-linear' is not implemented; name the linears to adapt.");
+  if (typeof targets === 'string') {
+    wholePath('targetModules', targets);
+    return;
+  }
+  if (!Array.isArray(targets) || targets.some((name) => typeof name !== 'string')) {
+    throw new Error(
+      `lora: targetModules must be a list of names or one regular expression, got ${JSON.stringify(targets)}.`,
+    );
+  }
+  const repeated = targets.find((name, i) => targets.indexOf(name) !== i);
   if (repeated !== undefined) throw new Error(`lora: targetModules names '${repeated}' twice; name each linear once.`);
-  if (config.targetModules.length === 0) {
+  if (targets.length === 0) {
     throw new Error("lora: targetModules is empty; name the linears to adapt, such as ['q_proj', 'v_proj'].");
   }
-  return Object.freeze({ ...config, targetModules: Object.freeze([...config.targetModules]) });
 }

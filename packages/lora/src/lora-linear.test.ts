@@ -2,12 +2,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { LoraLinear, resolveLoraConfig } from './index.js';
+import { type LoraLayerConfig, LoraLinear } from './index.js';
 
 /** What a merged product may differ by from the two products side by side. */
 const MERGE = 1e-5;
 
-const config = resolveLoraConfig({ r: 2, loraAlpha: 6, targetModules: ['q_proj'] });
+const config: LoraLayerConfig = { r: 2, scale: 3, loraDropout: 0, useDora: false, initLoraWeights: true };
 
 const createLayer = (loraDropout = 0) =>
   new LoraLinear(Linear.create(5, 7, { bias: true, seed: 1 }), { ...config, loraDropout }, 3);
@@ -20,7 +20,7 @@ function change(layer: LoraLinear): void {
 }
 
 describeOnBackends('LoraLinear', () => {
-  it('changes nothing while fresh, and is x W + b + (alpha / r) x A B once trained', async () => {
+  it('changes nothing while fresh, and is x W + b + scale x A B once trained', async () => {
     const [layer, x] = [createLayer(), input()];
     const [base, fresh] = [layer.base.apply(x), layer.apply(x)];
     await expectClose(fresh, base, 0);
@@ -65,6 +65,19 @@ describeOnBackends('LoraLinear', () => {
     expect(() => layer.unmerge()).toThrow('LoraLinear.unmerge: the adapter is not merged.');
     layer.merge();
     expect(() => layer.merge()).toThrow('the adapter is merged already; call unmerge first');
+    layer.dispose();
+  });
+
+  it.each([
+    [true, Math.sqrt(1 / 499) / Math.sqrt(3), Math.sqrt(1 / 499)],
+    ['gaussian', 1 / 11, Number.POSITIVE_INFINITY],
+  ] as const)('starts A by %j with the deviation of PEFT', async (initLoraWeights, deviation, bound) => {
+    const base = Linear.create(499, 2, { seed: 1 });
+    const layer = new LoraLinear(base, { ...config, r: 11, initLoraWeights }, 3);
+    const values = (await layer.a.data()) as Float32Array;
+    const measured = Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
+    expect(Math.abs(measured / deviation - 1)).toBeLessThan(0.05); // 5489 draws
+    expect(Math.max(...values.map(Math.abs))).toBeLessThanOrEqual(bound);
     layer.dispose();
   });
 

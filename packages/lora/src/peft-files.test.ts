@@ -6,13 +6,21 @@ import { openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { TwoLayerHost } from '../test/two-layer-host.js';
-import { attachLora, type LoraAdapter, loadAdapterWeights, readAdapterConfig, saveAdapter } from './index.js';
+import {
+  attachLora,
+  type LoraAdapter,
+  type LoraConfig,
+  loadAdapterWeights,
+  readAdapterConfig,
+  resolveLoraConfig,
+  saveAdapter,
+} from './index.js';
 
 const settings = { r: 2, loraAlpha: 5, loraDropout: 0.25, targetModules: ['q_proj', 'v_proj'] };
 
 /** An adapter as training leaves it: no factor is zero. */
-function trainedAdapter(host: TwoLayerHost): LoraAdapter {
-  const adapter = attachLora(host, settings, 1);
+function trainedAdapter(host: TwoLayerHost, changes: Partial<LoraConfig> = {}): LoraAdapter {
+  const adapter = attachLora(host, { ...settings, ...changes }, 1);
   for (const [i, { b }] of [...adapter.layers.values()].entries()) {
     tf.tidy(() => b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', i + 1)));
   }
@@ -34,11 +42,17 @@ describeOnBackends('PEFT files', () => {
     await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, 'utf8')), ...change }));
   }
 
-  it('read back what was written: settings and every bit of the factors', async () => {
+  it.each<Partial<LoraConfig>>([
+    {},
+    { rankPattern: { '1.q_proj': 3 }, alphaPattern: { v_proj: 7 } },
+    { useRslora: true, initLoraWeights: 'gaussian' },
+    { targetModules: '.*[01]\\.v_proj' },
+    { useDora: true },
+  ])('read back what was written, settings and every bit of the factors: %j', async (changes) => {
     const [first, second] = [new TwoLayerHost(), new TwoLayerHost()];
-    const adapter = trainedAdapter(first);
+    const adapter = trainedAdapter(first, changes);
     await saveAdapter(adapter, directory, 'some/base');
-    expect(await readAdapterConfig(directory)).toEqual(settings);
+    expect(await readAdapterConfig(directory)).toEqual(resolveLoraConfig({ ...settings, ...changes }));
     const copy = attachLora(second, await readAdapterConfig(directory), 99);
     await loadAdapterWeights(copy, directory);
     expect(await valuesOf(copy)).toEqual(await valuesOf(adapter));
@@ -48,11 +62,12 @@ describeOnBackends('PEFT files', () => {
 
   it('have the names and shapes of PEFT', async () => {
     const host = new TwoLayerHost();
-    await saveAdapter(trainedAdapter(host), directory, 'some/base');
+    await saveAdapter(trainedAdapter(host, { useDora: true }), directory, 'some/base');
     const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
     expect(reader.names).toContain('base_model.model.layers.0.q_proj.lora_A.weight');
     expect(reader.entry('base_model.model.layers.0.q_proj.lora_A.weight').shape).toEqual([2, 5]);
     expect(reader.entry('base_model.model.layers.0.q_proj.lora_B.weight').shape).toEqual([3, 2]);
+    expect(reader.entry('base_model.model.layers.0.q_proj.lora_magnitude_vector').shape).toEqual([3]);
     await reader.close();
     const config = JSON.parse(await readFile(join(directory, 'adapter_config.json'), 'utf8'));
     expect(config).toMatchObject({ peft_type: 'LORA', r: 2, lora_alpha: 5, base_model_name_or_path: 'some/base' });
@@ -60,14 +75,16 @@ describeOnBackends('PEFT files', () => {
   });
 
   it.each([
-    [{ use_dora: true }, 'use_dora is true, which is not implemented; only false is.'],
-    [{ use_rslora: true }, 'use_rslora is true'],
+    [{ use_dora: 'yes' }, 'adapter_config.json: lora: useDora must be true or false, got "yes".'],
+    [{ init_lora_weights: 'pissa' }, 'init_lora_weights is "pissa", which is not implemented; only true is.'],
+    [{ use_rslora: 'yes' }, 'adapter_config.json: lora: useRslora must be true or false, got "yes".'],
     [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
     [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],
     [{ lora_bias: true }, 'lora_bias is true'],
     [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
-    [{ rank_pattern: { q_proj: 4 } }, 'rank_pattern is not implemented.'],
-    [{ target_modules: 'all-linear' }, 'target_modules must be a list of names, got "all-linear".'],
+    [{ rank_pattern: { q_proj: 'x' } }, "rankPattern['q_proj'] must be a whole number of 1 or more, got x."],
+    [{ target_modules: 'all-linear' }, "targetModules 'all-linear' is not implemented; name the linears to adapt."],
+    [{ target_modules: null }, 'targetModules is empty'],
     [{ r: 0 }, 'adapter_config.json: lora: r must be a whole number of 1 or more, got 0.'],
   ])('that ask for %j are refused', async (change, message) => {
     const host = new TwoLayerHost();
@@ -83,6 +100,24 @@ describeOnBackends('PEFT files', () => {
     await expect(readAdapterConfig(directory)).rejects.toThrow('adapter_config.json: not valid JSON.');
     await writeFile(join(directory, 'adapter_config.json'), 'null');
     await expect(readAdapterConfig(directory)).rejects.toThrow('must hold an object, got null');
+  });
+
+  it('without the lengths that use_dora promises, or with lengths that nobody asked for, are refused', async () => {
+    const [plain, dora] = [new TwoLayerHost(), new TwoLayerHost()];
+    await saveAdapter(trainedAdapter(plain), directory);
+    await changeConfig({ use_dora: true });
+    const asked = attachLora(dora, await readAdapterConfig(directory), 1);
+    await expect(loadAdapterWeights(asked, directory)).rejects.toThrow(
+      'the adapter lacks base_model.model.layers.0.q_proj.lora_magnitude_vector.',
+    );
+    await saveAdapter(asked, directory);
+    const third = new TwoLayerHost();
+    await expect(loadAdapterWeights(attachLora(third, settings, 1), directory)).rejects.toThrow(
+      'lora_magnitude_vector, which fits nothing in this model',
+    );
+    third.dispose();
+    plain.dispose();
+    dora.dispose();
   });
 
   it('of another base are refused and change nothing', async () => {

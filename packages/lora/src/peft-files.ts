@@ -14,8 +14,6 @@ const PREFIX = 'base_model.model.';
 const onlyValues: Record<string, readonly unknown[]> = {
   peft_type: ['LORA'],
   bias: ['none', undefined],
-  use_rslora: [false, undefined],
-  use_dora: [false, undefined],
   fan_in_fan_out: [false, undefined],
   modules_to_save: [null, undefined],
   target_parameters: [null, undefined],
@@ -27,46 +25,27 @@ const onlyValues: Record<string, readonly unknown[]> = {
   lora_bias: [false, undefined],
   use_qalora: [false, undefined],
   use_bdlora: [null, false, undefined],
+  // How factors that the file holds once started says nothing; other ways of starting change the base weights.
+  init_lora_weights: [true, false, 'gaussian', undefined],
 };
 
 /**
- * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]` and
- * `lora_B` `[out, r]`.
+ * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]`,
+ * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`.
  *
  * @param baseModel what PEFT records as `base_model_name_or_path`.
  */
 export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel = ''): Promise<void> {
   await mkdir(directory, { recursive: true });
-  const { r, loraAlpha, loraDropout, targetModules } = adapter.config;
   const config = {
     base_model_name_or_path: baseModel,
-    bias: 'none',
-    fan_in_fan_out: false,
-    inference_mode: true,
-    init_lora_weights: true,
-    lora_alpha: loraAlpha,
-    lora_dropout: loraDropout,
-    peft_type: 'LORA',
-    r,
-    target_modules: [...targetModules],
-    task_type: 'CAUSAL_LM',
-    use_dora: false,
-    use_rslora: false,
+    ...configToPeft(adapter.config),
   };
   const tensors = [];
-  for (const [path, layer] of adapter.layers) {
-    for (const [name, factor] of [
-      ['lora_A', layer.a],
-      ['lora_B', layer.b],
-    ] as const) {
-      const turned = tf.tidy(() => tf.transpose(factor as tf.Tensor2D));
-      tensors.push({
-        name: `${PREFIX}${path}.${name}.weight`,
-        shape: turned.shape,
-        data: (await turned.data()) as Float32Array,
-      });
-      turned.dispose();
-    }
+  for (const [path, factor] of adapter.parameters()) {
+    const turned = tf.tidy(() => tf.transpose(factor as tf.Tensor2D));
+    tensors.push({ name: peftName(path), shape: turned.shape, data: (await turned.data()) as Float32Array });
+    turned.dispose();
   }
   await writeSafetensors(join(directory, 'adapter_model.safetensors'), tensors, { format: 'pt' });
   await writeFileAtomic(join(directory, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
@@ -88,23 +67,50 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
       );
     }
   }
-  for (const field of ['rank_pattern', 'alpha_pattern']) {
-    if (Object.keys((json[field] as object | null) ?? {}).length > 0)
-      throw new Error(`${file}: ${field} is not implemented.`);
-  }
-  if (!Array.isArray(json.target_modules)) {
-    throw new Error(`${file}: target_modules must be a list of names, got ${JSON.stringify(json.target_modules)}.`);
-  }
   try {
-    return resolveLoraConfig({
-      r: json.r as number,
-      loraAlpha: json.lora_alpha as number,
-      loraDropout: (json.lora_dropout as number | undefined) ?? 0,
-      targetModules: json.target_modules as string[],
-    });
+    return resolveLoraConfig(configFromPeft(json));
   } catch (cause) {
     throw new Error(`${file}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */
+function peftName(path: string): string {
+  return `${PREFIX}${path}${path.endsWith('.lora_magnitude_vector') ? '' : '.weight'}`;
+}
+
+function configToPeft(config: LoraConfig): Record<string, unknown> {
+  return {
+    alpha_pattern: config.alphaPattern,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: config.initLoraWeights,
+    lora_alpha: config.loraAlpha,
+    lora_dropout: config.loraDropout,
+    peft_type: 'LORA',
+    r: config.r,
+    rank_pattern: config.rankPattern,
+    target_modules: config.targetModules,
+    task_type: 'CAUSAL_LM',
+    use_dora: config.useDora,
+    use_rslora: config.useRslora,
+  };
+}
+
+/** Checks nothing: `resolveLoraConfig` does. A null is PEFT's word for a default. */
+function configFromPeft(json: Record<string, unknown>): Partial<LoraConfig> {
+  return {
+    r: json.r ?? null,
+    loraAlpha: json.lora_alpha ?? null,
+    loraDropout: json.lora_dropout ?? undefined,
+    targetModules: json.target_modules ?? [],
+    rankPattern: json.rank_pattern ?? undefined,
+    alphaPattern: json.alpha_pattern ?? undefined,
+    useRslora: json.use_rslora ?? undefined,
+    useDora: json.use_dora ?? undefined,
+    initLoraWeights: json.init_lora_weights === 'gaussian' ? 'gaussian' : true,
+  } as Partial<LoraConfig>;
 }
 
 async function readJson(file: string): Promise<Record<string, unknown>> {
@@ -129,11 +135,7 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
 export async function loadAdapterWeights(adapter: LoraAdapter, directory: string): Promise<void> {
   const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
   try {
-    const wanted = new Map<string, tf.Variable>();
-    for (const [path, layer] of adapter.layers) {
-      wanted.set(`${PREFIX}${path}.lora_A.weight`, layer.a);
-      wanted.set(`${PREFIX}${path}.lora_B.weight`, layer.b);
-    }
+    const wanted = new Map([...adapter.parameters()].map(([path, factor]) => [peftName(path), factor]));
     const surplus = reader.names.filter((name) => !wanted.has(name));
     if (surplus.length > 0)
       throw new Error(
@@ -150,7 +152,7 @@ export async function loadAdapterWeights(adapter: LoraAdapter, directory: string
     }
     for (const [name, factor] of wanted) {
       const values = await reader.read(name);
-      tf.tidy(() => factor.assign(tf.transpose(tf.tensor2d(values, [...factor.shape].reverse() as [number, number]))));
+      tf.tidy(() => factor.assign(tf.transpose(tf.tensor(values, [...factor.shape].reverse()))));
     }
   } finally {
     await reader.close();

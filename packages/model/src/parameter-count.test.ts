@@ -17,8 +17,9 @@ describe('countParameters', () => {
   ])('equals the sizes of the variables: %s', (_, overrides) => {
     const model = CausalLm.create(tinyConfig(overrides), 1);
     expect(countParameters(model.config).total).toBe(sizeOf(model.parameters()));
-    const adapter = attachLora(model, { r: 3, targetModules: ['q_proj', 'v_proj'] }, 1);
-    const counted = countParameters(model.config, { r: 3, targetModules: ['q_proj', 'v_proj'] });
+    const lora = { r: 3, targetModules: ['q_proj', 'v_proj'], rankPattern: { '0.self_attn.q_proj': 5 }, useDora: true };
+    const adapter = attachLora(model, lora, 1);
+    const counted = countParameters(model.config, lora);
     expect(counted.trainable).toBe(sizeOf(adapter.parameters()));
     expect(counted.total + counted.trainable).toBe(sizeOf(model.parameters()));
     model.dispose();
@@ -66,7 +67,7 @@ describe('countParameters', () => {
 
   it('refuses an adapter that cannot be', () => {
     expect(() => countParameters(tinyConfig(), { r: 2, targetModules: ['gate'] })).toThrow(
-      "lora target 'gate' is not one of q_proj, k_proj, v_proj, o_proj",
+      "targetModules names 'gate', but the model has q_proj, k_proj, v_proj, o_proj",
     );
     expect(() => countParameters(tinyConfig(), { r: 0, targetModules: ['q_proj'] })).toThrow('lora: r must be');
   });

@@ -1,4 +1,4 @@
-import { type LoraConfig, resolveLoraConfig } from '@therapeutic-moe/lora';
+import { countLoraParameters, type LoraConfig } from '@therapeutic-moe/lora';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
 
@@ -21,11 +21,11 @@ export interface ParameterCount {
  * @param lora the adapter to count with, if any.
  * @throws when the adapter's settings are impossible or it targets a linear that the model does not have.
  */
-export function countParameters(config: ModelConfig, lora?: Pick<LoraConfig, 'r' | 'targetModules'>): ParameterCount {
+export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>): ParameterCount {
   const [outer, layer] = [outerShapes(config), layerShapes(config)].map((shapes) => sumSizes(shapes, config));
   const total = outer!.total + config.numHiddenLayers * layer!.total;
   const activePerToken = outer!.total + config.numHiddenLayers * layer!.active;
-  const adapter = lora ? config.numHiddenLayers * adapterSize(attentionLinears(config), resolveLoraConfig(lora)) : 0;
+  const adapter = lora ? countLoraParameters('countParameters', linearSizes(config), lora) : 0;
   return { total, trainable: lora ? adapter : total, activePerToken };
 }
 
@@ -43,11 +43,12 @@ function sumSizes(
   return { total, active };
 }
 
-function adapterSize(linears: Record<string, readonly [number, number]>, { r, targetModules }: LoraConfig): number {
-  return targetModules.reduce((sum, target) => {
-    const sizes = linears[target];
-    if (!sizes)
-      throw new Error(`countParameters: lora target '${target}' is not one of ${Object.keys(linears).join(', ')}.`);
-    return sum + r * (sizes[0] + sizes[1]);
-  }, 0);
+/** `[inputSize, outputSize]` of what a model of this config has as `linears()`, by path. */
+function linearSizes(config: ModelConfig): Map<string, readonly [number, number]> {
+  const sizes = Object.entries(attentionLinears(config));
+  return new Map(
+    Array.from({ length: config.numHiddenLayers }, (_, i) =>
+      sizes.map(([name, size]) => [`model.layers.${i}.self_attn.${name}`, size] as const),
+    ).flat(),
+  );
 }

@@ -28,6 +28,8 @@ const cases = [
   'mistral-rope-longrope',
   'mixtral-4x-top2',
   'mixtral-7x-top3',
+  'mistral-lora-rslora',
+  'mistral-lora-dora',
 ];
 
 async function expectEqualToReference(

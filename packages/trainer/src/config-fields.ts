@@ -42,9 +42,15 @@ export const text: Field<string> = (value, name) =>
   typeof value === 'string' && value !== '' ? value : refuse(name, 'a text that is not empty', value);
 
 export const oneOf =
-  <const T extends string>(...choices: readonly T[]): Field<T> =>
+  <const T extends readonly (string | boolean)[]>(...choices: T): Field<T[number]> =>
   (value, name) =>
-    choices.includes(value as T) ? (value as T) : refuse(name, `one of ${choices.join(', ')}`, value);
+    choices.includes(value as T[number]) ? (value as T[number]) : refuse(name, `one of ${choices.join(', ')}`, value);
+
+/** A text, or else what `field` reads. */
+export const textOr =
+  <T>(field: Field<T>): Field<string | T> =>
+  (value, name) =>
+    typeof value === 'string' ? text(value, name) : field(value, name);
 
 /** A list with at least one entry. */
 export const listOf =

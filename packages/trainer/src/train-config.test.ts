@@ -62,6 +62,18 @@ describe('resolveTrainConfig', () => {
     ],
     [{ model: {} }, 'config: model must have either preset or from, got neither.'],
     [{ lora: { r: 4, loraAlpha: 8 } }, 'config: lora adapts a trained model; name its folder in model.from'],
+    [
+      { lora: { r: 4, loraAlpha: 8, initLoraWeights: 'pissa' } },
+      'config: lora.initLoraWeights must be one of true, gaussian, got "pissa".',
+    ],
+    [
+      { lora: { r: 4, loraAlpha: 8, targetModules: [] } },
+      'config: lora.targetModules must be a list that is not empty, got [].',
+    ],
+    [
+      { lora: { r: 4, loraAlpha: 8, rankPattern: { q_proj: 0 } } },
+      'config: lora.rankPattern.q_proj must be a whole number of at least 1, got 0.',
+    ],
     [{ data: { ...base.data, format: 'jsonl' } }, 'config: data.format must be one of text, chat, got "jsonl".'],
     [{ data: { ...base.data, train: [] } }, 'config: data.train must be a list that is not empty, got [].'],
     [
@@ -78,6 +90,21 @@ describe('resolveTrainConfig', () => {
     [{ auxiliary: { klBalance: -0.1 } }, 'config: auxiliary.klBalance must be a number of at least 0, got -0.1.'],
   ] as [Changes, string][])('refuses %j', (changes, message) => {
     expect(() => resolveTrainConfig(config(changes))).toThrow(message);
+  });
+
+  it('takes every setting of an adapter', () => {
+    const lora = {
+      r: 4,
+      loraAlpha: 8,
+      loraDropout: 0.1,
+      targetModules: '.*q_proj',
+      rankPattern: { '0.+': 2 },
+      alphaPattern: { '1.+': 3 },
+      useRslora: true,
+      useDora: true,
+      initLoraWeights: 'gaussian',
+    };
+    expect(resolveTrainConfig(config({ model: { from: 'runs/base' }, lora })).lora).toEqual(lora);
   });
 
   it('takes the largest seed', () => {

@@ -8,6 +8,7 @@ import {
   recordOf,
   section,
   text,
+  textOr,
   whole,
 } from './config-fields.js';
 
@@ -29,8 +30,18 @@ const lora = section({
   loraAlpha: positive,
   /** Dropout on the adapter's input while training. */
   loraDropout: optional(number(0, 0.999), 0),
-  /** Linears that get an adapter. Default q_proj, k_proj, v_proj, o_proj. */
-  targetModules: optional(listOf(text), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
+  /** Linears that get an adapter: names, or one regular expression. Default q_proj, k_proj, v_proj, o_proj. */
+  targetModules: optional(textOr(listOf(text)), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
+  /** Ranks of their own, by regular expressions for the end of a linear's path. */
+  rankPattern: optional(recordOf(whole(1)), undefined),
+  /** Alphas of their own, likewise. */
+  alphaPattern: optional(recordOf(positive), undefined),
+  /** Scale by loraAlpha / sqrt(r) instead. */
+  useRslora: optional(oneOf(true, false), undefined),
+  /** DoRA: train a length for each column of the adapted weight too. */
+  useDora: optional(oneOf(true, false), undefined),
+  /** How A starts: Kaiming-uniform for true, or "gaussian". */
+  initLoraWeights: optional(oneOf(true, 'gaussian'), undefined),
 });
 
 const data = section({

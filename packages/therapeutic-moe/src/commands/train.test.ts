@@ -220,7 +220,7 @@ describe('runTrain', () => {
       const json = configToHuggingFace(presets.therapeutic({ ...tiny, vocabSize: 300 }), 'float32');
       await writeFile(join(from, 'config.json'), JSON.stringify(json));
       await refused('early', { model: { from }, lora }).toThrow(
-        "config: lora does not fit the model: countParameters: lora target 'gate' is not one of q_proj",
+        "config: lora does not fit the model: countParameters: targetModules names 'gate', but the model has q_proj",
       );
       await refused('early', { model: { from: join(folder, 'absent') } }).toThrow('config.json: cannot be read');
     });

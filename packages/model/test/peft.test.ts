@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
+import { attachLora, type LoraAdapter, type LoraConfig, saveAdapter } from '@therapeutic-moe/lora';
+import { expectClose } from '@therapeutic-moe/test-kit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { countParameters, loadModelDirectory } from '../src/index.js';
+
+/** A Python with torch, transformers and peft; without it these tests are reported as skipped. */
+const python = process.env.TMOE_PEERS_PYTHON ?? '';
+/** Two float32 implementations of two layers. */
+const LOGITS = 2e-4;
+/** Relative to the largest gradient of a factor. */
+const GRADIENTS = 1e-3;
+
+interface Reference {
+  logits: number[];
+  trainable: number;
+  gradients: Record<string, number[]>;
+}
+
+const base = fileURLToPath(new URL('./fixtures/mistral-nemo-shape', import.meta.url));
+const script = fileURLToPath(new URL('./peft-reference.py', import.meta.url));
+const ids = [42, 37, 52, 34, 60, 55, 31];
+
+async function askPeft(adapter: string): Promise<Reference> {
+  const { stdout } = await promisify(execFile)(python, [script, base, adapter, JSON.stringify(ids)], {
+    maxBuffer: 2 ** 26,
+  });
+  return JSON.parse(stdout) as Reference;
+}
+
+/** Stands for training: every factor has moved, each its own way. */
+function change(adapter: LoraAdapter): void {
+  for (const [i, factor] of [...adapter.parameters().values()].entries()) {
+    tf.tidy(() => factor.assign(tf.add(factor, tf.randomNormal(factor.shape, 0, 0.1, 'float32', i + 1))));
+  }
+}
+
+async function expectGradients(grads: tf.NamedTensorMap, adapter: LoraAdapter, reference: Reference): Promise<void> {
+  for (const [path, factor] of adapter.parameters()) {
+    const suffix = path.endsWith('lora_magnitude_vector') ? '' : '.weight';
+    const wanted = reference.gradients[`base_model.model.${path}${suffix}`]!;
+    const size = Math.max(...wanted.map(Math.abs));
+    const turned = tf.tidy(() => tf.reshape(tf.mul(tf.transpose(grads[factor.name]!), 1 / size), [-1]));
+    await expectClose(
+      turned,
+      wanted.map((value) => value / size),
+      GRADIENTS,
+    );
+    turned.dispose();
+  }
+}
+
+describe.skipIf(python === '')('PEFT reads our adapters', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'peft-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  it.each<Partial<LoraConfig>>([
+    {
+      rankPattern: { '0.self_attn.q_proj': 3, 'q_proj|o_proj': 7 },
+      alphaPattern: { 'layers.1.self_attn.[kv]_proj': 5 },
+    },
+    { targetModules: ['1.self_attn.v_proj', 'q_proj'], initLoraWeights: 'gaussian' },
+    { targetModules: '.*\\.1\\.self_attn\\.(q|o)_proj', useRslora: true, rankPattern: { o_proj: 5 } },
+    { useDora: true },
+    {
+      useDora: true,
+      useRslora: true,
+      rankPattern: { 'v_proj|1.+k_proj': 5 },
+      alphaPattern: { '^model.layers.0.+': 3 },
+    },
+  ])(
+    'with the logits, gradients and number of parameters that we give: %j',
+    async (changes) => {
+      const settings = { r: 2, loraAlpha: 4, ...changes };
+      const model = await loadModelDirectory(base);
+      const adapter = attachLora(model, settings, 1);
+      change(adapter);
+      await saveAdapter(adapter, directory, base);
+      const reference = await askPeft(directory);
+      const forward = () => model.forward(tf.tensor2d([ids], [1, ids.length], 'int32')).logits;
+      const logits = tf.tidy(() => tf.reshape(forward(), [-1]));
+      await expectClose(logits, reference.logits, LOGITS);
+      expect(countParameters(model.config, settings).trainable).toBe(reference.trainable);
+      const trained = [...adapter.parameters().values()];
+      const { value, grads } = tf.variableGrads(() => tf.mean(tf.square(forward())) as tf.Scalar, trained);
+      await expectGradients(grads, adapter, reference);
+      tf.dispose([logits, value, grads]);
+      model.dispose();
+    },
+    120_000,
+  );
+});
