@@ -2,4 +2,5 @@ export { attachLora, detachLora, type LinearHost, LoraAdapter } from './adapter.
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';
 export { countLoraParameters, type LoraLayerConfig } from './lora-plan.js';
+export { loraPlusFactor } from './lora-plus-factor.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';

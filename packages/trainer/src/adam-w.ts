@@ -11,19 +11,23 @@ export interface AdamWSettings {
   readonly epsilon?: number;
   /** Decoupled decay of matrices (rank 2 and above); vectors such as norm weights do not decay. Default 0.1. */
   readonly weightDecay?: number;
+  /** Factor on the learning rate of a parameter, by its path. Absent: 1 for all. */
+  readonly rateFactor?: (path: string) => number;
 }
 
 /** AdamW (arXiv:1711.05101) over named Variables; owns the two moments of each. */
 export class AdamW {
-  readonly settings: Required<AdamWSettings>;
+  readonly settings: Required<Omit<AdamWSettings, 'rateFactor'>>;
+  readonly #rateFactor: (path: string) => number;
   readonly firstMoments: ReadonlyMap<string, tf.Variable>;
   readonly secondMoments: ReadonlyMap<string, tf.Variable>;
 
   /** @param parameters the Variables to update; they stay the caller's. */
   constructor(
     private readonly parameters: ReadonlyMap<string, tf.Variable>,
-    settings: AdamWSettings = {},
+    { rateFactor = () => 1, ...settings }: AdamWSettings = {},
   ) {
+    this.#rateFactor = rateFactor;
     this.settings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, ...settings };
     const zeros = () =>
       new Map(
@@ -52,7 +56,7 @@ export class AdamW {
         {
           ...this.settings,
           weightDecay: parameter.rank >= 2 ? this.settings.weightDecay : 0,
-          learningRate,
+          learningRate: learningRate * this.#rateFactor(name),
           step,
           gradientScale,
         },

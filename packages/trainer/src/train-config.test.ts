@@ -38,6 +38,10 @@ describe('resolveTrainConfig', () => {
       { training: { ...base.training, warmUpSteps: 3 } },
       'config: unknown key training.warmUpSteps; did you mean warmupSteps?',
     ],
+    [
+      { training: { ...base.training, loraplusLrRatio: 16 } },
+      'config: training.loraplusLrRatio is 16 but there is no adapter; set lora or leave it out.',
+    ],
     [{ xyzzy_and_more: 3 }, 'config: unknown key xyzzy_and_more; known are seed, backend, precision, output'],
     [
       { training: { ...base.training, warmupSteps: 100 } },

@@ -72,6 +72,8 @@ const training = section({
   accumulationSteps: optional(whole(1), 1),
   learningRate: positive,
   warmupSteps: optional(whole(0), 0),
+  /** LoRA+: how much faster B of an adapter learns than A. */
+  loraplusLrRatio: optional(positive, undefined),
   /** The last step's learning rate as a share of the peak. */
   finalLearningRateFraction: optional(number(0, 1), 0.1),
   weightDecay: optional(number(0), 0.1),
@@ -157,6 +159,11 @@ export function resolveTrainConfig(raw: unknown): TrainConfig {
   }
   if (config.lora !== undefined && from.from === undefined) {
     throw new Error('config: lora adapts a trained model; name its folder in model.from instead of model.preset.');
+  }
+  if (steps.loraplusLrRatio !== undefined && config.lora === undefined) {
+    throw new Error(
+      `config: training.loraplusLrRatio is ${steps.loraplusLrRatio} but there is no adapter; set lora or leave it out.`,
+    );
   }
   if (steps.warmupSteps >= steps.steps) {
     throw new Error(

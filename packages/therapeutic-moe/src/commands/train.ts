@@ -2,7 +2,7 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendName, useBackend } from '@therapeutic-moe/backend';
 import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
-import { attachLora, type LoraAdapter, saveAdapter } from '@therapeutic-moe/lora';
+import { attachLora, type LoraAdapter, loraPlusFactor, saveAdapter } from '@therapeutic-moe/lora';
 import {
   CausalLm,
   countParameters,
@@ -93,6 +93,7 @@ export async function runTrain(
     const parameters = describeParameters(model, target.parameters());
     logger.info(`model: ${parameters.total} parameters, ${parameters.trainable} of them trained`);
     const { training } = config;
+    const { loraplusLrRatio: ratio } = training;
     const result = await train({
       trainable: target,
       data: data.source,
@@ -107,6 +108,7 @@ export async function runTrain(
         beta2: training.beta2,
         epsilon: training.epsilon,
         weightDecay: training.weightDecay,
+        ...(ratio !== undefined && { rateFactor: (path: string) => loraPlusFactor(path, ratio) }),
       },
       evaluation:
         training.evaluateEverySteps === undefined
