@@ -1,22 +1,13 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { ConcatKvCache } from '@therapeutic-moe/attention';
 import { documentRanges, paddingRanges } from '@therapeutic-moe/kernels';
 import { attachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
+import { paddedBatch } from '../test/padded-batch.js';
 import { logitsOf, tinyConfig, tinyModel } from '../test/tiny-model.js';
-import {
-  type CausalLm,
-  type ConfigOverrides,
-  countParameters,
-  loadModelDirectory,
-  mergeLora,
-  saveModelDirectory,
-  trainable,
-} from './index.js';
+import { writeAndRead } from '../test/write-and-read.js';
+import { type CausalLm, type ConfigOverrides, countParameters, mergeLora, trainable } from './index.js';
 import { parameterShapes } from './parameter-shapes.js';
 
 /** float32 sums in another order, through two layers of weights of deviation 0.5. */
@@ -58,19 +49,7 @@ function modelOf(overrides: ConfigOverrides): CausalLm {
   return model;
 }
 
-function batchOf(padding = 0) {
-  const seq = 5 + padding;
-  const at = (f: (i: number) => number, filler: number) =>
-    Int32Array.from({ length: 2 * seq }, (_, i) => (i % seq < 5 ? f(5 * Math.floor(i / seq) + (i % seq)) : filler));
-  return {
-    batch: 2,
-    seq,
-    ids: at((i) => (7 * i + i * i) % 13, 0),
-    targets: at((i) => (5 * i + 3) % 13, -100),
-    mask: Uint8Array.from(at(() => 1, 0)),
-    domains: at(() => -1, -1),
-  };
-}
+const batchOf = (padding = 0) => paddedBatch(padding, () => -1);
 
 const weights = { klBalance: 0.1, zLoss: 0.01, domainSupervision: 0 };
 
@@ -132,16 +111,13 @@ describeOnBackends('a model with', (backend) => {
     });
 
     it.skipIf(slow)(`${name}: written in our own layout and read gives the same logits, bit for bit`, async () => {
-      const directory = await mkdtemp(join(tmpdir(), 'positions-'));
       const model = modelOf(overrides);
-      await saveModelDirectory(model, directory);
-      expect(JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')).model_type).toBe('therapeutic_moe');
-      const loaded = await loadModelDirectory(directory);
+      const { loaded, json } = await writeAndRead(model);
+      expect(json.model_type).toBe('therapeutic_moe');
       expect(loaded.config).toEqual(model.config);
       expect(await logitsOf(loaded, ids)).toEqual(await logitsOf(model, ids));
       model.dispose();
       loaded.dispose();
-      await rm(directory, { recursive: true });
     });
 
     it.skipIf(slow)(`${name}: is blind to padding behind, learns in every variable and leaks nothing`, async () => {

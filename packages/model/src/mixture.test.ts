@@ -7,7 +7,9 @@ import { recordRouting } from '@therapeutic-moe/router';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { mixtures } from '../test/mixtures.js';
+import { paddedBatch } from '../test/padded-batch.js';
 import { logitsOf, tinyModel } from '../test/tiny-model.js';
+import { writeAndRead } from '../test/write-and-read.js';
 import {
   type CausalLm,
   countParameters,
@@ -29,20 +31,7 @@ const modelOf = (mixture: PartialMixtureConfig, seed = 1) =>
 const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
   [...variables.values()].reduce((sum, { size }) => sum + size, 0);
 
-/** A batch of two rows; with `padding`, so many more tokens after each. */
-function batchOf(padding = 0) {
-  const seq = 5 + padding;
-  const at = (f: (i: number) => number, filler: number) =>
-    Int32Array.from({ length: 2 * seq }, (_, i) => (i % seq < 5 ? f(5 * Math.floor(i / seq) + (i % seq)) : filler));
-  return {
-    batch: 2,
-    seq,
-    ids: at((i) => (7 * i + i * i) % 13, 0),
-    targets: at((i) => (5 * i + 3) % 13, -100),
-    mask: Uint8Array.from(at(() => 1, 0)),
-    domains: at((i) => i % 6, -1),
-  };
-}
+const batchOf = (padding = 0) => paddedBatch(padding, (token) => token % 6);
 
 /** Puts a value into the first number of a variable. */
 function spoil(model: CausalLm, path: string, value: number): void {
@@ -94,17 +83,14 @@ describeOnBackends('a model with', (backend) => {
     });
 
     it.skipIf(slow)(`${name}: written and read gives the same logits, bit for bit`, async () => {
-      const directory = await mkdtemp(join(tmpdir(), 'mixture-'));
       const model = modelOf(mixture);
       for (const { balanceBias } of model.mixtures().map(({ router }) => router as { balanceBias?: tf.Variable }))
         if (balanceBias) tf.tidy(() => balanceBias.assign(tf.range(0, 6)));
-      await saveModelDirectory(model, directory);
-      const loaded = await loadModelDirectory(directory);
+      const { loaded } = await writeAndRead(model);
       expect(loaded.config).toEqual(model.config);
       expect(await logitsOf(loaded, ids)).toEqual(await logitsOf(model, ids));
       model.dispose();
       loaded.dispose();
-      await rm(directory, { recursive: true });
     });
 
     it.skipIf(slow)(`${name}: is blind to padding, learns in every variable and leaks nothing`, async () => {

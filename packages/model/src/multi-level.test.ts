@@ -1,20 +1,11 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { ConcatKvCache } from '@therapeutic-moe/attention';
 import { attachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { logitsOf, tinyConfig, tinyModel } from '../test/tiny-model.js';
-import {
-  type CausalLm,
-  type ConfigOverrides,
-  countParameters,
-  loadModelDirectory,
-  saveModelDirectory,
-  trainable,
-} from './index.js';
+import { writeAndRead } from '../test/write-and-read.js';
+import { type CausalLm, type ConfigOverrides, countParameters, trainable } from './index.js';
 import { parameterShapes } from './parameter-shapes.js';
 
 /** float32 sums in another order, through two layers of weights of deviation 0.5. */
@@ -169,20 +160,16 @@ describeOnBackends('a model with multi-level attention', (backend) => {
   });
 
   it.skipIf(slow)('is written in our own layout and read to the same bits', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'levels-'));
     const model = modelOf();
-    await saveModelDirectory(model, directory);
-    const json = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8'));
+    const { loaded, json } = await writeAndRead(model);
     expect([json.model_type, json.config.attention]).toEqual([
       'therapeutic_moe',
       { kind: 'multi-level', window: 3, strides: [2, 4] },
     ]);
-    const loaded = await loadModelDirectory(directory);
     expect(loaded.config).toEqual(model.config);
     expect(await logitsOf(loaded, ids)).toEqual(await logitsOf(model, ids));
     model.dispose();
     loaded.dispose();
-    await rm(directory, { recursive: true });
   });
 
   it.skipIf(slow)('takes adapters on its projections, and a fresh one changes nothing', async () => {
