@@ -24,6 +24,7 @@ describeOnBackends('Linear', () => {
     const y = linear.apply(x);
     expect(y.shape).toEqual([2, 3, 7]);
     await expectClose(y, expected, SUM);
+    await expectClose(linear.dense(), [...ws], 0);
     await expectNoLeak(() => linear.apply(x));
     tf.dispose([x, y]);
     linear.dispose();

@@ -19,8 +19,16 @@ export interface LinearLayer {
   dispose(): void;
 }
 
+/** A linear that stands for itself, no adapter around it: trained, or frozen in fewer bytes. */
+export interface BaseLinear extends LinearLayer {
+  /** `[outputSize]`, added to every output. */
+  readonly bias?: tf.Tensor;
+  /** The weight as float32 `[inputSize, outputSize]`, whatever it is stored as. Caller disposes. */
+  dense(): tf.Tensor2D;
+}
+
 /** `x W + b` with W stored `[inputSize, outputSize]`. */
-export class Linear implements LinearLayer {
+export class Linear implements BaseLinear {
   /** @param weight `[inputSize, outputSize]`, owned by this layer from now on. @param bias `[outputSize]`, likewise. */
   constructor(
     readonly weight: tf.Variable,
@@ -59,6 +67,10 @@ export class Linear implements LinearLayer {
     if (!this.bias) return matMul(x, this.weight);
     const bias = this.bias;
     return tf.tidy(() => tf.add(matMul(x, this.weight), bias));
+  }
+
+  dense(): tf.Tensor2D {
+    return tf.clone(this.weight as tf.Tensor2D);
   }
 
   parameters(): Parameters {
