@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { Attention } from '@therapeutic-moe/attention';
 import { SwiGluExperts } from '@therapeutic-moe/experts';
 import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
-import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
+import { Linear, type LinearLayer, StackedLinear } from '@therapeutic-moe/nn';
 import { TopKRouter } from '@therapeutic-moe/router';
 import type { DecoderLayer } from './decoder-layer.js';
 import { DenseFeedForward, type FeedForward, MixtureFeedForward } from './feed-forward.js';
@@ -48,8 +48,8 @@ function plainFeedForward(feedForward: FeedForward) {
   const gate = plainWeight(router.gate);
   if (!gate || scoring !== 'softmax' || routedScalingFactor !== 1 || groups || balanceBias) return undefined;
   const { numExpertsPerTok, normTopkProb } = router.config; // a softmax after top-k equals a normalised one before it
-  const weights = { gate, gateUp: experts.gateUp.weight, down: experts.down.weight };
-  return { weights, choice: { numExpertsPerTok, normTopkProb } };
+  const [gateUp, down] = [experts.gateUp, experts.down].map((each) => each instanceof StackedLinear && each.weight);
+  return gateUp && down && { weights: { gate, gateUp, down }, choice: { numExpertsPerTok, normTopkProb } };
 }
 
 function plainWeight(linear: LinearLayer): tf.Tensor | undefined {
