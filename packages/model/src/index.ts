@@ -5,7 +5,7 @@ export { DecoderSession, type SessionOptions } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace } from './hugging-face/config.js';
 export { configToHuggingFace } from './hugging-face/config-to-hugging-face.js';
-export type { HuggingFaceFamily, HuggingFaceForm } from './hugging-face/family.js';
+export { type HuggingFaceFamily, type HuggingFaceForm, requireHuggingFaceForm } from './hugging-face/family.js';
 export { blockValuesPerToken, fullSessionBytes, keptTokens, kvBytesPerToken, kvValuesPerToken } from './kv-bytes.js';
 export type {
   ExpertKind,
