@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { type CheckpointReader, openCheckpoint, type PendingArray } from '@therapeutic-moe/checkpoint';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
-import { peftName, readAdapterConfig, writePeftFiles } from './peft-files.js';
+import { peftName, readAdapterConfig, readBaseModel, writePeftFiles } from './peft-files.js';
 
 /** How an adapter is written. */
 export interface ExportAdapterOptions {
-  /** What PEFT records as `base_model_name_or_path`. */
-  readonly baseModel: string;
+  /** What PEFT records as `base_model_name_or_path`. Absent: what the source says, else nothing. */
+  readonly baseModel?: string;
   /** What factors are stored as; default F32, as PEFT has it. */
   readonly dtype?: 'F32' | 'F16' | 'BF16';
 }
@@ -21,10 +21,12 @@ export interface ExportAdapterOptions {
 export async function exportAdapter(
   source: string,
   directory: string,
-  options: ExportAdapterOptions,
+  options: ExportAdapterOptions = {},
 ): Promise<LoraConfig> {
   const config = await readAdapterConfig(source);
-  await rewrite(join(source, 'adapter_model.safetensors'), directory, config, options, (reader) =>
+  const baseModel = options.baseModel ?? (await readBaseModel(source));
+  const file = join(source, 'adapter_model.safetensors');
+  await rewrite(file, directory, config, { ...options, baseModel }, (reader) =>
     reader.names.map((name) => ({
       name: knownName(name, source),
       shape: reader.entry(name).shape,
@@ -39,13 +41,13 @@ export async function exportAdapter(
  *
  * @param file a safetensors file with `{path}.lora_A` `[in, r]`, `{path}.lora_B` `[r, out]` and so on.
  * @param settings of the run's adapter.
- * @throws when the file holds something else too, or the adapter started from another base than the model it adapts.
+ * @throws when the file holds something else too.
  */
 export async function exportTrainedAdapter(
   file: string,
   settings: Partial<LoraConfig>,
   directory: string,
-  options: ExportAdapterOptions,
+  options: ExportAdapterOptions = {},
 ): Promise<LoraConfig> {
   const config = resolveLoraConfig(settings);
   await rewrite(file, directory, config, options, (reader) =>
@@ -62,7 +64,7 @@ async function rewrite(
   file: string,
   directory: string,
   config: LoraConfig,
-  { baseModel, dtype = 'F32' }: ExportAdapterOptions,
+  { baseModel = '', dtype = 'F32' }: ExportAdapterOptions,
   factorsOf: (reader: CheckpointReader) => Omit<PendingArray, 'dtype'>[],
 ): Promise<void> {
   const reader = await openCheckpoint(file);

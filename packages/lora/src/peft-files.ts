@@ -92,6 +92,12 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
   }
 }
 
+/** The base that `adapter_config.json` names, if it does. */
+export async function readBaseModel(directory: string): Promise<string | undefined> {
+  const { base_model_name_or_path: name } = await readJson(join(directory, 'adapter_config.json'));
+  return typeof name === 'string' ? name : undefined;
+}
+
 /** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */
 export function peftName(path: string): string {
   return `${PREFIX}${path}${path.endsWith('.lora_magnitude_vector') ? '' : '.weight'}`;
