@@ -1,4 +1,5 @@
-export { absorbLora, attachLora, detachLora, LoraAdapter } from './adapter.js';
+export { absorbLora, attachLora, attachLoraFromBase, detachLora, LoraAdapter } from './adapter.js';
+export type { StartFactors } from './base-start.js';
 export { type ExportAdapterOptions, exportAdapter, exportTrainedAdapter } from './export-adapter.js';
 export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';

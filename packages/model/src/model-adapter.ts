@@ -1,6 +1,6 @@
 import {
   absorbLora,
-  attachLora,
+  attachLoraFromBase,
   detachLora,
   type LoraAdapter,
   loadAdapterWeights,
@@ -15,7 +15,7 @@ import type { CausalLm } from './causal-lm.js';
  * @throws when the adapter was made for another model; the model is then as before.
  */
 export async function loadAdapter(model: CausalLm, directory: string): Promise<LoraAdapter> {
-  const adapter = attachLora(model, await readAdapterConfig(directory), 0);
+  const adapter = await attachLoraFromBase(model, await readAdapterConfig(directory), 0);
   try {
     await loadAdapterWeights(adapter, directory);
   } catch (thrown) {
