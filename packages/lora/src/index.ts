@@ -1,4 +1,6 @@
-export { absorbLora, attachLora, detachLora, LoraAdapter } from './adapter.js';
+export { attachLora, detachLora, LoraAdapter, mergeLora } from './adapter.js';
+export { Adapters, loadAdapter } from './adapters.js';
+export type { Combination } from './combine-adapters.js';
 export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';
