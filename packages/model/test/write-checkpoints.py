@@ -1,6 +1,6 @@
 """Writes small random checkpoints with transformers and what it computes for them.
 
-usage: python transformers-reference.py OUT_DIR CASES
+usage: python write-checkpoints.py OUT_DIR CASES
 needs: torch (CPU), transformers.
 
 CASES is a JSON object: name -> { family, config, fused }. Every case becomes a folder with config.json, model.safetensors

@@ -12,7 +12,7 @@ import { type Expected, expectEqualToReference, expectGreedyWithoutCache } from 
 
 /** A Python with torch and transformers; without it these tests are reported as skipped. */
 const python = process.env.TMOE_PEERS_PYTHON ?? '';
-const script = fileURLToPath(new URL('./transformers-reference.py', import.meta.url));
+const script = fileURLToPath(new URL('./write-checkpoints.py', import.meta.url));
 
 // torch multiplies experts whose rows are whole multiples of 16 bytes.
 const sizes = {
