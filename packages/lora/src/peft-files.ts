@@ -34,9 +34,9 @@ const onlyValues: Record<string, readonly unknown[]> = {
  * OLoRA) becomes a plain one of rank 2r for the base as it is, `A B - A0 B0`, as PEFT's
  * `path_initial_model_for_weight_conversion` makes it.
  *
- * @param baseModel what PEFT records as `base_model_name_or_path`.
+ * @param baseModel what PEFT records as `base_model_name_or_path`; absent: nothing.
  */
-export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel = ''): Promise<void> {
+export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel?: string): Promise<void> {
   const tensors: PendingArray[] = [...adapter.layers].flatMap(([path, update]) => {
     const lengths = update.magnitude?.vector;
     return [
@@ -88,7 +88,7 @@ export async function writePeftFiles(
   directory: string,
   config: LoraConfig,
   tensors: Iterable<PendingArray>,
-  baseModel: string,
+  baseModel?: string,
 ): Promise<void> {
   await mkdir(directory, { recursive: true });
   await writeSafetensors(join(directory, 'adapter_model.safetensors'), tensors, { format: 'pt' });
@@ -171,11 +171,11 @@ const unused = {
 };
 
 /** PEFT's fields, sorted by name as PEFT sorts them. */
-function configToPeft(config: LoraConfig, baseModel: string): Record<string, unknown> {
+function configToPeft(config: LoraConfig, baseModel?: string): Record<string, unknown> {
   const fields = {
     ...unused,
     alpha_pattern: config.alphaPattern,
-    base_model_name_or_path: baseModel,
+    base_model_name_or_path: baseModel ?? null,
     init_lora_weights: config.initLoraWeights,
     lora_alpha: config.loraAlpha,
     lora_dropout: config.loraDropout,

@@ -13,7 +13,7 @@ ids = torch.tensor([json.loads(sys.argv[1])])
 results = {}
 for folder in sys.argv[2:]:
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation='eager', output_loading_info=True)
+        folder, dtype=torch.float32, attn_implementation='eager', experts_implementation='eager', output_loading_info=True)
     with torch.no_grad():
         logits = model.eval()(input_ids=ids).logits[0]
     results[folder] = dict(

@@ -1,5 +1,5 @@
 import type { MixtureConfig } from '../mixture-config.js';
-import { countMixtureLayers } from '../mixture-layers.js';
+import { countMixtureLayers, expertSize } from '../mixture-layers.js';
 import type { ModelConfig } from '../model-config.js';
 import { ropeReasons } from './rope.js';
 
@@ -124,7 +124,7 @@ function plainMixture(config: ModelConfig, mixture: MixtureConfig): MixtureConfi
   return {
     ...{ numExperts, numExpertsPerTok, softmaxOrder: 'before-top-k', normTopkProb },
     ...(layers && !isEverywhere(config) && { layers }),
-    ...(moeIntermediateSize !== undefined && { moeIntermediateSize }),
+    ...(expertSize(config) !== config.intermediateSize && { moeIntermediateSize }),
     ...(domains && { domains }),
   };
 }
