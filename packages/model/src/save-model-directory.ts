@@ -7,7 +7,6 @@ import {
   writeSafetensors,
   writeShardedSafetensors,
 } from '@therapeutic-moe/checkpoint';
-import { Linear } from '@therapeutic-moe/nn';
 import type { CausalLm } from './causal-lm.js';
 import { formToHuggingFace } from './hugging-face/config-to-hugging-face.js';
 import { type HuggingFaceForm, huggingFaceForm, requireHuggingFaceForm } from './hugging-face/family.js';
@@ -16,6 +15,7 @@ import { type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
 import type { ModelConfig } from './model-config.js';
 import { configToOwn } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
+import { refuseAdapters } from './refuse-adapters.js';
 
 /** How a model is written. */
 export interface SaveModelOptions {
@@ -95,7 +95,11 @@ async function writeFolder(
   plan: CheckpointPlan,
   { dtype = 'F32', maxShardBytes = Number.POSITIVE_INFINITY, onProgress }: SaveModelOptions,
 ): Promise<void> {
-  refuseAdapters(model);
+  refuseAdapters(
+    model,
+    (path) =>
+      `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
+  );
   await mkdir(directory, { recursive: true });
   const arrays = withProgress(pendingArrays(model, plan, dtype), onProgress);
   const metadata = { format: 'pt' };
@@ -107,16 +111,6 @@ async function writeFolder(
   }
   const config = plan.toJson(dtypeNames[dtype]);
   await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-}
-
-function refuseAdapters(model: CausalLm): void {
-  for (const [path, { layer: linear }] of model.linears()) {
-    if (!(linear instanceof Linear)) {
-      throw new Error(
-        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
-      );
-    }
-  }
 }
 
 function pendingArrays(model: CausalLm, { tensors }: CheckpointPlan, dtype: 'F32' | 'F16' | 'BF16'): PendingArray[] {
