@@ -113,6 +113,14 @@ export class LoraUpdate {
     ]);
   }
 
+  /** @param weight `[columns, inputSize]`, as Hugging Face has it. @returns whether the base has these values. */
+  async isOn(weight: Float32Array): Promise<boolean> {
+    const own = tf.tidy(() => tf.transpose(this.#weight()));
+    const values = await own.data();
+    own.dispose();
+    return values.length === weight.length && values.every((value, i) => value === weight[i]);
+  }
+
   /** What is trained: `lora_A`, `lora_B`, and with DoRA `lora_magnitude_vector`. */
   factors(): Parameters {
     return new Map([

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint, type PendingArray, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import type { LoraAdapter } from './adapter.js';
 import { startsFromBase } from './base-start.js';
-import { fileFactors } from './file-factors.js';
+import { fileFactors, peftName } from './file-factors.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 
 /**
@@ -97,6 +97,11 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
         `${file}: ${field} is ${JSON.stringify(json[field])}, which is not implemented; only ${JSON.stringify(accepted[0])} is.`,
       );
     }
+  }
+  if (json.target_modules === 'all-linear') {
+    throw new Error(
+      `${file}: target_modules is "all-linear", which stands for other linears in each version of transformers; name them, as PEFT does when it saves.`,
+    );
   }
   if (typeof json.init_lora_weights === 'string' && json.init_lora_weights.startsWith('pissa_niter_')) {
     throw new Error(
@@ -208,7 +213,10 @@ export async function loadAdapterWeights(adapter: LoraAdapter, directory: string
   const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
   try {
     const wanted = new Map(fileFactors(adapter).map((factor) => [factor.name, factor]));
-    const surplus = reader.names.filter((name) => !wanted.has(name));
+    const bases = new Map(
+      [...adapter.layers].map(([path, update]) => [peftName(`${path}.base_layer`), update] as const),
+    );
+    const surplus = reader.names.filter((name) => !wanted.has(name) && !bases.has(name));
     if (surplus.length > 0)
       throw new Error(
         `${directory}: the adapter holds ${surplus[0]}, which fits nothing in this model; was it made for another base?`,
@@ -221,6 +229,13 @@ export async function loadAdapterWeights(adapter: LoraAdapter, directory: string
         throw new Error(
           `${directory}: ${name} must be [${expected}], got [${shape}]; was the adapter made for another base?`,
         );
+    }
+    // With an adapter on the head PEFT saves the head too, in case it has grown with the vocabulary.
+    for (const [name, update] of bases) {
+      if (!reader.names.includes(name) || (await update.isOn(await reader.read(name)))) continue;
+      throw new Error(
+        `${directory}: ${name} is not the weight that this model has there; the adapter was made for another base.`,
+      );
     }
     for (const [name, { layout, variable }] of wanted) {
       const values = await reader.read(name);
