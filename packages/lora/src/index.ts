@@ -7,4 +7,5 @@ export { LoraLinear } from './lora-linear.js';
 export { countLoraParameters, type LoraLayerConfig } from './lora-plan.js';
 export { loraPlusFactor } from './lora-plus-factor.js';
 export { type ColumnRange, LoraUpdate } from './lora-update.js';
+export { type MergeDrift, mergeDrift } from './merge-drift.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';
