@@ -19,8 +19,8 @@ import { ownTensorMap } from './own-layout/tensor-map.js';
 
 /** How a checkpoint names and arranges what a model holds. */
 interface CheckpointLayout {
-  /** Our paths, each with the pieces that make it up. */
-  tensors(config: ModelConfig): Map<string, TensorPiece[]>;
+  /** Our paths, each with the pieces that make it up. @param names of the tensors in a file to read. */
+  tensors(config: ModelConfig, names?: readonly string[]): Map<string, TensorPiece[]>;
   /** `config.json`. */
   toJson(config: ModelConfig, dtype: string): object;
 }
@@ -73,7 +73,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = (isOwn(json) ? own : huggingFace).tensors(config);
+    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
     try {
@@ -96,15 +96,31 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
 async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
   for (const [path, variable] of variablesOf(model)) {
     const values = new Float32Array(variable.size);
-    for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
+    for (const [name, pieces] of byTensor(map.get(path)!)) {
+      const source = await reader.read(name);
+      for (const piece of pieces) placePiece(piece, partOf(piece, source), values);
+    }
     tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
   }
+}
+
+/** Pieces of the same tensor together, so that it is read once. */
+function byTensor(pieces: readonly TensorPiece[]): Map<string, TensorPiece[]> {
+  const tensors = new Map<string, TensorPiece[]>();
+  for (const piece of pieces) tensors.set(piece.name, [...(tensors.get(piece.name) ?? []), piece]);
+  return tensors;
+}
+
+/** The values of a piece, in those of its tensor. */
+function partOf({ shape, within }: TensorPiece, tensor: Float32Array): Float32Array {
+  return within ? tensor.subarray(within.start, within.start + shape.reduce((a, b) => a * b, 1)) : tensor;
 }
 
 function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
   const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
   const present = new Set(reader.names);
-  for (const { name, shape } of wanted.values()) {
+  for (const { name, ...piece } of wanted.values()) {
+    const { shape } = piece.within ?? piece;
     if (!present.has(name))
       throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
     const found = reader.entry(name).shape;
