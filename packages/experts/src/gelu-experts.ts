@@ -1,15 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  freshLayers,
-  type LayerFactory,
-  namedWeights,
-  type Parameters,
-  type StackedLayer,
-  seedFor,
-} from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
 import { gelu, type HiddenAct, refuseHiddenAct } from './gelu.js';
-import { stackedSizes } from './stacked-sizes.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 import { StackedVector } from './stacked-vector.js';
 
 /** One vector per expert after each product. */
@@ -103,11 +96,11 @@ export class GeluExperts implements Experts {
   }
 
   parameters(): Parameters {
-    return namedWeights({
-      up_proj: this.up,
-      down_proj: this.down,
-      ...(this.biases && { up_proj_bias: this.biases.up, down_proj_bias: this.biases.down }),
-    });
+    const biases = this.biases && { up_proj_bias: this.biases.up, down_proj_bias: this.biases.down };
+    return new Map([
+      ...stackedWeights({ up_proj: this.up, down_proj: this.down }),
+      ...Object.entries(biases ?? {}).map(([name, { weight }]) => [name, weight] as const),
+    ]);
   }
 
   dispose(): void {

@@ -5,14 +5,13 @@ import {
   joinParameters,
   type LayerFactory,
   Linear,
-  namedWeights,
   type Parameters,
   type StackedLayer,
   seedFor,
 } from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 import { StackedRmsNorm } from './stacked-rms-norm.js';
-import { stackedSizes } from './stacked-sizes.js';
 
 /**
  * Experts that share their input and output projections and differ in a norm and an inner matrix between them,
@@ -101,7 +100,8 @@ export class SharedProjectionExperts implements Experts {
   parameters(): Parameters {
     return new Map([
       ...joinParameters({ in_proj: this.input }),
-      ...namedWeights({ norm: this.norm.scale, inner_proj: this.inner }),
+      ['norm', this.norm.scale.weight],
+      ...stackedWeights({ inner_proj: this.inner }),
       ...joinParameters({ out_proj: this.output }),
     ]);
   }

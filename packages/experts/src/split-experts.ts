@@ -18,15 +18,14 @@ export function splitExperts({ gateUp, down }: SwiGluExperts, parts: number): Sw
       `splitExperts: an intermediate size of ${intermediate} cannot be cut into ${parts} equal parts; use a divisor.`,
     );
   }
-  if (!gateUp.weight || !down.weight)
+  if (!(gateUp instanceof StackedLinear && down instanceof StackedLinear))
     throw new Error('splitExperts: the experts are frozen and cannot be cut; load the model in float32.');
-  const weights = { gateUp: gateUp.weight, down: down.weight };
   const gateUps = tf.tidy(() => {
     // [experts, hidden, gate or up, part, size], and then the part before the hidden size, in two steps of rank 4.
-    const columns = tf.reshape(weights.gateUp, [experts * hidden, 2, parts, size]);
+    const columns = tf.reshape(gateUp.weight, [experts * hidden, 2, parts, size]);
     const perPart = tf.reshape(tf.transpose(columns, [0, 2, 1, 3]), [experts, hidden, parts, 2 * size]);
     return tf.variable(tf.reshape(tf.transpose(perPart, [0, 2, 1, 3]), [experts * parts, hidden, 2 * size]));
   });
-  const downs = tf.tidy(() => tf.variable(tf.reshape(weights.down, [experts * parts, size, hidden])));
+  const downs = tf.tidy(() => tf.variable(tf.reshape(down.weight, [experts * parts, size, hidden])));
   return new SwiGluExperts(new StackedLinear(gateUps), new StackedLinear(downs));
 }

@@ -1,15 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
-import {
-  freshLayers,
-  type LayerFactory,
-  namedWeights,
-  type Parameters,
-  type StackedLayer,
-  seedFor,
-} from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
-import { stackedSizes } from './stacked-sizes.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 
 /**
  * Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout.
@@ -70,7 +63,7 @@ export class SwiGluExperts implements Experts {
   }
 
   parameters(): Parameters {
-    return namedWeights({ gate_up_proj: this.gateUp, down_proj: this.down });
+    return stackedWeights({ gate_up_proj: this.gateUp, down_proj: this.down });
   }
 
   dispose(): void {

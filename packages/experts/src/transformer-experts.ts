@@ -1,17 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dispatchRows, flashAttention } from '@therapeutic-moe/kernels';
-import {
-  freshLayers,
-  type LayerFactory,
-  namedWeights,
-  type Parameters,
-  type StackedLayer,
-  seedFor,
-} from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { SequenceCache } from '@therapeutic-moe/router';
 import type { ExpertPass, ExpertRows, Experts, Sequences } from './experts.js';
 import { readsAtOnce } from './reads-at-once.js';
 import { runsOf, sequenceBlocks } from './sequence-blocks.js';
+import { stackedWeights } from './stacked-layers.js';
 import { StackedRmsNorm } from './stacked-rms-norm.js';
 
 /** The parts of transformer experts. */
@@ -164,8 +158,8 @@ export class TransformerExperts implements Experts {
 
   parameters(): Parameters {
     const { encoder, norm, qkv, attentionOutput, decoder, confidence } = this.parts;
-    const { scale } = norm;
-    return namedWeights({ encoder, qkv_proj: qkv, o_proj: attentionOutput, decoder, confidence, norm: scale });
+    const matrices = { encoder, qkv_proj: qkv, o_proj: attentionOutput, decoder, confidence };
+    return new Map([...stackedWeights(matrices), ['norm', norm.scale.weight]]);
   }
 
   dispose(): void {

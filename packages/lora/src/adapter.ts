@@ -1,5 +1,6 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { type LinearLayer, type Parameters, seedFor } from '@therapeutic-moe/nn';
+import { type StartFactors, startFromBase, startsFromBase } from './base-start.js';
 import { type AdapterSwitch, adapterSwitch, baseOf, type LinearHost, type LinearSlot } from './linear-host.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 import { LoraLinear } from './lora-linear.js';
@@ -50,6 +51,65 @@ export class LoraAdapter {
  */
 export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: number, name = 'default'): LoraAdapter {
   const resolved = resolveLoraConfig(config);
+  if (startsFromBase(resolved)) {
+    throw new Error(
+      `attachLora: initLoraWeights '${resolved.initLoraWeights}' reads the base weights first; use await attachLoraFromBase.`,
+    );
+  }
+  return attach(host, resolved, seed, name, new Map());
+}
+
+/**
+ * Puts an adapter on a host like `attachLora`, whatever its `initLoraWeights`: where factors start from the base (PiSSA,
+ * OLoRA), its weights are read and decomposed first. They are not changed.
+ *
+ * @throws as `attachLora` does, and when a rank exceeds a side of a weight or another adapter is merged into it; the host
+ *   is then as before.
+ */
+export async function attachLoraFromBase(
+  host: LinearHost,
+  config: Partial<LoraConfig>,
+  seed: number,
+  name = 'default',
+): Promise<LoraAdapter> {
+  const resolved = resolveLoraConfig(config);
+  const starts = new Map<string, StartFactors>();
+  try {
+    for (const [path, layerConfig] of startsFromBase(resolved)
+      ? planLora('attachLora', host.linears().keys(), resolved)
+      : []) {
+      const weight = slotWeight(path, host.linears().get(path)!);
+      starts.set(
+        path,
+        await startFromBase(weight, layerConfig, path, seedFor(seed, path)).finally(() => weight.dispose()),
+      );
+    }
+    return attach(host, resolved, seed, name, starts);
+  } catch (thrown) {
+    for (const { a, b } of starts.values()) tf.dispose([a, b]);
+    throw thrown;
+  }
+}
+
+/** The base's weight in a slot's columns, `[inputSize, columns]`. Caller disposes. */
+function slotWeight(path: string, { layer, columns }: LinearSlot): tf.Tensor2D {
+  if (layer instanceof LoraLinear && layer.merged.size > 0)
+    throw new Error(
+      `attachLora: '${[...layer.merged][0]}' is merged into ${path}, which the new adapter starts from; unmerge it first.`,
+    );
+  return tf.tidy(() => {
+    const weight = baseOf(path, layer).dense();
+    return columns ? tf.slice(weight, [0, columns.start], [-1, columns.size]) : weight;
+  });
+}
+
+function attach(
+  host: LinearHost,
+  resolved: LoraConfig,
+  seed: number,
+  name: string,
+  starts: ReadonlyMap<string, StartFactors>,
+): LoraAdapter {
   const slots = host.linears();
   const plan = planLora('attachLora', slots.keys(), resolved);
   const state = adapterSwitch(host) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
@@ -68,7 +128,7 @@ export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: 
   for (const [path, layerConfig] of plan) {
     const { layer, columns } = slots.get(path)!;
     const linear = wrapped.get(layer)!;
-    const update = new LoraUpdate(name, linear.base, layerConfig, seedFor(seed, path), columns);
+    const update = new LoraUpdate(name, linear.base, layerConfig, seedFor(seed, path), columns, starts.get(path));
     linear.add(update);
     layers.set(path, update);
   }

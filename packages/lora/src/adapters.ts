@@ -1,4 +1,4 @@
-import { attachLora, detachLora, type LoraAdapter } from './adapter.js';
+import { attachLora, attachLoraFromBase, detachLora, type LoraAdapter } from './adapter.js';
 import { assignFactors, type Combination, combineAdapters } from './combine-adapters.js';
 import { type AdapterSwitch, adapterSwitch, type LinearHost } from './linear-host.js';
 import type { LoraConfig } from './lora-config.js';
@@ -117,15 +117,18 @@ export class Adapters {
 
 /** Attaches an adapter without any pass seeing it. */
 function attachSwitchedOff(host: LinearHost, config: Partial<LoraConfig>, seed: number, name: string): LoraAdapter {
-  const adapter = attachLora(host, config, seed, name);
+  return switchedOff(host, attachLora(host, config, seed, name));
+}
+
+function switchedOff(host: LinearHost, adapter: LoraAdapter): LoraAdapter {
   const state = adapterSwitch(host)!;
-  state.active = state.active.filter((each) => each !== name);
+  state.active = state.active.filter((each) => each !== adapter.name);
   return adapter;
 }
 
 /** Reads an adapter while no pass sees it, for it comes tensor by tensor. */
 async function loadSwitchedOff(host: LinearHost, directory: string, name: string): Promise<LoraAdapter> {
-  const adapter = attachSwitchedOff(host, await readAdapterConfig(directory), 0, name);
+  const adapter = switchedOff(host, await attachLoraFromBase(host, await readAdapterConfig(directory), 0, name));
   try {
     await loadAdapterWeights(adapter, directory);
   } catch (thrown) {

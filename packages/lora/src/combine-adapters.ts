@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { seedFor } from '@therapeutic-moe/nn';
 import type { LoraAdapter } from './adapter.js';
+import { startsFromBase } from './base-start.js';
 import {
   type CombinedFactors,
   concatenate,
@@ -107,18 +108,21 @@ function sumOf(path: string, how: Exclude<Combination, { type: 'cat' | 'svd' }>)
   return weightedSum(keepAtRandom(how.density, () => (draw() + 1) / 2));
 }
 
-async function readFactors({ a, b, config }: LoraUpdate, weight: number): Promise<WeightedFactors> {
-  const [left, right] = await Promise.all([a.data<'float32'>(), b.data<'float32'>()]);
+async function readFactors(update: LoraUpdate, weight: number): Promise<WeightedFactors> {
+  const { a, b, rank } = update;
+  const factors = tf.tidy(() => [tf.clone(update.down()), tf.clone(update.up())]);
+  const [left, right] = await Promise.all(factors.map((factor) => factor.data<'float32'>()));
+  tf.dispose(factors);
   return {
-    a: { values: left, rows: a.shape[0]!, columns: config.r },
-    b: { values: right, rows: config.r, columns: b.shape[1]! },
-    weight: weight * config.scale,
+    a: { values: left!, rows: a.shape[0]!, columns: rank },
+    b: { values: right!, rows: rank, columns: b.shape[1]! },
+    weight: weight * update.config.scale,
   };
 }
 
 function largestRank(parts: ReadonlyMap<LoraAdapter, number>): number {
   const updates = [...parts.keys()].flatMap(({ layers }) => [...layers.values()]);
-  return Math.max(...updates.map(({ config }) => config.r));
+  return Math.max(...updates.map(({ rank }) => rank));
 }
 
 /** What fits the linears of all: their lists together, or else every path. */
@@ -137,6 +141,12 @@ function checkCombination(parts: ReadonlyMap<LoraAdapter, number>, how: Combinat
       throw new Error(
         `combineAdapters: '${name}' is a DoRA adapter, whose lengths of columns no weighted sum keeps; merge it into the base instead.`,
       );
+  }
+  const started = [...parts.keys()].find(({ config }) => startsFromBase(config));
+  if (started && parts.size > 1 && how.type !== 'cat' && how.type !== 'svd') {
+    throw new Error(
+      `combineAdapters: '${started.name}' took over a part of the base, so '${how.type}' cannot sum its factors one by one; combine with 'cat' or 'svd'.`,
+    );
   }
   if (parts.size === 1 && how.type !== 'linear')
     throw new Error(`combineAdapters: one adapter alone is only weighed, with 'linear'; got '${how.type}'.`);

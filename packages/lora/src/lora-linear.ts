@@ -56,9 +56,10 @@ export class LoraLinear implements LinearLayer {
       const plain = this.base.apply(x, context);
       const dropping = used.filter((update) => update.drops(context));
       const calm = used.filter((update) => !update.drops(context));
-      const added = dropping.map((update) => {
+      const added = dropping.flatMap((update) => {
         const input = update.dropped(x, context!);
-        return this.#change([update], input, () => this.base.apply(input, context), context?.adapters);
+        const change = this.#change([update], input, () => this.base.apply(input, context), context?.adapters);
+        return update.start ? [change, this.#undropped(update, tf.sub(x, input), context?.adapters)] : [change];
       });
       if (calm.length > 0) added.push(this.#change(calm, x, () => plain, context?.adapters));
       return tf.addN([plain, ...added]);
@@ -163,15 +164,15 @@ export class LoraLinear implements LinearLayer {
   ): tf.Tensor {
     const sequences = adapters?.length ?? 1;
     const gains = updates.map((update) => update.gain());
-    const bs = updates.map((update, i) => update.widened(gains[i] ? tf.mul(update.b, gains[i]) : update.b));
+    const bs = updates.map((update, i) => update.widened(gains[i] ? tf.mul(update.up(), gains[i]) : update.up()));
     const narrow = matMul(
       input,
       sideBySide(
-        updates.map(({ a }) => a),
+        updates.map((update) => update.down()),
         1,
       ),
     );
-    const scales = updates.flatMap((update) => Array<LoraUpdate>(update.config.r).fill(update));
+    const scales = updates.flatMap((update) => Array<LoraUpdate>(update.rank).fill(update));
     const shares = sharesOf(scales, adapters, ({ config }) => config.scale);
     const scaled = bySequence(narrow, sequences, (rows) => tf.mul(rows, shares));
     const change = matMul(scaled, sideBySide(bs, 0));
@@ -189,6 +190,19 @@ export class LoraLinear implements LinearLayer {
       tf.mul(rows, tf.expandDims(stretch, 1)),
     );
     return tf.add(change, stretched);
+  }
+
+  /**
+   * What dropping inputs must not drop: the part of the base that an update took over is none of its adapter, so its
+   * `-scale x A0 B0` stays whole.
+   *
+   * @param lost the inputs that were dropped, `[..., inputSize]`.
+   */
+  #undropped(update: LoraUpdate, lost: tf.Tensor, adapters: ApplyContext['adapters']): tf.Tensor {
+    const { a, b } = update.start!;
+    const shares = sharesOf([update], adapters, ({ config }) => -config.scale);
+    const narrow = bySequence(matMul(lost, a), adapters?.length ?? 1, (rows) => tf.mul(rows, shares));
+    return matMul(narrow, update.widened(b));
   }
 
   #withoutBias(product: tf.Tensor): tf.Tensor {

@@ -7,6 +7,7 @@ import {
   type Parameters,
   seedFor,
 } from '@therapeutic-moe/nn';
+import { type StartFactors, startsFromBase } from './base-start.js';
 import { DoraMagnitude } from './dora-magnitude.js';
 import type { LoraLayerConfig } from './lora-plan.js';
 
@@ -20,6 +21,9 @@ export interface ColumnRange {
  * What one adapter does to one linear, or to a range of its columns: `W + scale A B` (LoRA, arXiv:2106.09685, eq. 3), and
  * with `useDora` a length of its own for each column of the sum, `m (W + scale A B) / ||W + scale A B||` (DoRA,
  * arXiv:2402.09353, eq. 5). A starts random, B zero and m as long as the base's columns, so a fresh update changes nothing.
+ *
+ * An update that takes over a part of the base, `A0 B0` (PiSSA, OLoRA), starts with it and is `W + scale (A B - A0 B0)`:
+ * the residual `W - scale A0 B0` that those papers keep is never written, so the base has all of its bits at any time.
  * It owns its factors and not the base.
  */
 export class LoraUpdate {
@@ -33,6 +37,7 @@ export class LoraUpdate {
   /**
    * @param name of the adapter.
    * @param columns of the base's output that are changed. Absent: all.
+   * @param start the part of the base that it takes over; owned from now on. Absent: none.
    */
   constructor(
     readonly name: string,
@@ -40,10 +45,16 @@ export class LoraUpdate {
     readonly config: LoraLayerConfig,
     private readonly seed: number,
     columns: ColumnRange = { start: 0, size: base.outputSize },
+    readonly start?: StartFactors,
   ) {
+    if (startsFromBase(config) !== (start !== undefined)) {
+      throw new Error(
+        `LoraUpdate: initLoraWeights '${config.initLoraWeights}' starts from the base; attach the adapter with await attachLoraFromBase.`,
+      );
+    }
     this.#columns = columns;
-    this.a = initialFactor([base.inputSize, config.r], config.initLoraWeights, seed);
-    this.b = filledVariable([config.r, columns.size], 0);
+    this.a = start ? copyOf(start.a) : initialFactor([base.inputSize, config.r], config.initLoraWeights, seed);
+    this.b = start ? copyOf(start.b) : filledVariable([config.r, columns.size], 0);
     this.magnitude = config.useDora ? new DoraMagnitude(() => this.#weight()) : undefined;
   }
 
@@ -57,9 +68,24 @@ export class LoraUpdate {
     return tf.dropout(x, this.config.loraDropout, undefined, seedFor(dropoutSeed!, `${this.seed}`));
   }
 
-  /** The update `scale A B`, `[inputSize, columns]`. Caller disposes. */
+  /** Columns of `down()`: r, or twice that beside a part of the base. */
+  get rank(): number {
+    return this.start ? 2 * this.config.r : this.config.r;
+  }
+
+  /** The first factor of what is added to the base, `[inputSize, rank]`: A, or `[A, A0]`. Ask within a tidy. */
+  down(): tf.Tensor {
+    return this.start ? tf.concat([this.a, this.start.a], 1) : this.a;
+  }
+
+  /** The second, `[rank, columns]`: B, or `[B, -B0]`. Ask within a tidy. */
+  up(): tf.Tensor {
+    return this.start ? tf.concat([this.b, tf.neg(this.start.b)], 0) : this.b;
+  }
+
+  /** The update `scale A B`, less `scale A0 B0`, `[inputSize, columns]`. Caller disposes. */
   delta(): tf.Tensor2D {
-    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor2D, this.b as tf.Tensor2D), this.config.scale));
+    return tf.tidy(() => tf.mul(tf.matMul(this.down() as tf.Tensor2D, this.up() as tf.Tensor2D), this.config.scale));
   }
 
   /** What each column is multiplied by, `[columns]`, where columns have lengths of their own. Caller disposes. */
@@ -106,7 +132,7 @@ export class LoraUpdate {
   }
 
   dispose(): void {
-    tf.dispose([this.a, this.b]);
+    tf.dispose([this.a, this.b, ...(this.start ? [this.start.a, this.start.b] : [])]);
     this.magnitude?.dispose();
   }
 
@@ -114,6 +140,10 @@ export class LoraUpdate {
   #weight(): tf.Tensor {
     return this.columnsOf(this.base.dense());
   }
+}
+
+function copyOf(factor: tf.Tensor): tf.Variable {
+  return tf.tidy(() => tf.variable(tf.clone(factor)));
 }
 
 /** A's first values, drawn as PEFT does. */

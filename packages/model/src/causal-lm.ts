@@ -12,11 +12,14 @@ import type { KeyRanges } from '@therapeutic-moe/kernels';
 import { adapterSwitch, type LinearHost, type LinearSlot } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
+  type BaseLinear,
   dims,
-  Embedding,
+  type EmbeddingLayer,
+  freshLayers,
   joinParameters,
-  Linear,
+  type LayerFactory,
   type LinearLayer,
+  layersUnder,
   RmsNorm,
   seedFor,
 } from '@therapeutic-moe/nn';
@@ -66,47 +69,46 @@ export interface ForwardResult {
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
 export class CausalLm implements LinearHost {
-  readonly #embedding: Embedding;
+  readonly #embedding: EmbeddingLayer;
   readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
-  readonly #head: Linear | undefined;
+  readonly #head: BaseLinear | undefined;
   readonly #rope: RopeConfig | undefined;
 
   private constructor(
     readonly config: ModelConfig,
     initializerRange: number,
     seed: number,
+    layers: LayerFactory,
   ) {
     const deviations = { inner: initializerRange, residual: initializerRange / Math.sqrt(2 * config.numHiddenLayers) };
     const { vocabSize, hiddenSize } = config;
-    this.#embedding = new Embedding(vocabSize, hiddenSize, {
-      deviation: initializerRange,
-      seed: seedFor(seed, 'embed_tokens'),
-    });
+    const outer = (name: string) => ({ deviation: initializerRange, seed: seedFor(seed, name) });
+    this.#embedding = layers.embedding('model.embed_tokens', vocabSize, hiddenSize, outer('embed_tokens'));
     this.#positions = createPositions(config, {
       deviation: initializerRange * this.#embeddingScale,
       seed: seedFor(seed, 'embed_positions'),
     });
-    this.#layers = Array.from(
-      { length: config.numHiddenLayers },
-      (_, layer) => new DecoderLayer(config, layer, deviations, seedFor(seed, `layers.${layer}`)),
-    );
+    this.#layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => {
+      const path = `layers.${layer}`;
+      return new DecoderLayer(config, layer, deviations, seedFor(seed, path), layersUnder(layers, `model.${path}`));
+    });
     this.#norm = new RmsNorm(hiddenSize, config.rmsNormEps);
     this.#head = config.tieWordEmbeddings
       ? undefined
-      : Linear.create(hiddenSize, vocabSize, { deviation: initializerRange, seed: seedFor(seed, 'lm_head') });
+      : layers.linear('lm_head', hiddenSize, vocabSize, outer('lm_head'));
     this.#rope = rotarySettings(config);
   }
 
   /** A model with fresh random weights; the same seed gives the same weights on every backend. */
   static create(config: ModelConfig, seed: number): CausalLm {
-    return new CausalLm(config, config.initializerRange, seed);
+    return new CausalLm(config, config.initializerRange, seed, freshLayers);
   }
 
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
-    return new CausalLm(config, 0, 0);
+    return new CausalLm(config, 0, 0, freshLayers);
   }
 
   get vocabSize(): number {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AttentionLayer, AttentionPass } from '@therapeutic-moe/attention';
 import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
-import { joinParameters, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
+import { joinParameters, type LayerFactory, layersUnder, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
 import type { Router, Routing } from '@therapeutic-moe/router';
 import { createAttention, createDomainRouter } from './create-attention.js';
 import { createMixture } from './create-mixture.js';
@@ -35,14 +35,17 @@ export class DecoderLayer {
   readonly inputNorm: RmsNorm;
   readonly postAttentionNorm: RmsNorm;
 
-  /** @param layer its number, which says whether it holds a mixture. */
-  constructor(config: ModelConfig, layer: number, deviations: Deviations, seed: number) {
-    this.attention = createAttention(config, deviations, seed);
+  /**
+   * @param layer its number, which says whether it holds a mixture.
+   * @param layers makes what holds its matrices, by their paths in it.
+   */
+  constructor(config: ModelConfig, layer: number, deviations: Deviations, seed: number, layers: LayerFactory) {
+    this.attention = createAttention(config, deviations, seed, layersUnder(layers, 'self_attn'));
     const domainRouter = createDomainRouter(config, deviations, seed);
     if (domainRouter) this.domainRouter = domainRouter;
     this.feedForward = isMixtureLayer(config, layer)
-      ? createMixture(config, deviations, seed)
-      : new DenseFeedForward(config, deviations, seed);
+      ? createMixture(config, deviations, seed, layersUnder(layers, 'block_sparse_moe'))
+      : DenseFeedForward.create(config, deviations, seed, layersUnder(layers, 'mlp'));
     this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
     this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
   }

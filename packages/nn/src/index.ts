@@ -4,6 +4,6 @@ export { filledVariable, normalVariable, seedFor } from './initialise.js';
 export { refuseUnknownKeys } from './known-keys.js';
 export { type FreshWeights, freshLayers, type LayerFactory, layersUnder } from './layer-factory.js';
 export { type ApplyContext, type BaseLinear, Linear, type LinearLayer } from './linear.js';
-export { joinParameters, namedWeights, type Parameters } from './parameters.js';
+export { joinParameters, type Parameters } from './parameters.js';
 export { RmsNorm } from './rms-norm.js';
 export { type StackedLayer, StackedLinear } from './stacked-linear.js';

@@ -13,10 +13,3 @@ export function joinParameters(parts: Record<string, { parameters(): Parameters 
   }
   return joined;
 }
-
-/** The weights of parts that have one variable each, under their names; a frozen part has none. */
-export function namedWeights(parts: Record<string, { readonly weight?: tf.Variable }>): Map<string, tf.Variable> {
-  const named = new Map<string, tf.Variable>();
-  for (const [name, { weight }] of Object.entries(parts)) if (weight) named.set(name, weight);
-  return named;
-}

@@ -1,14 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMul } from '@therapeutic-moe/kernels';
 import { normalVariable } from './initialise.js';
+import type { Parameters } from './parameters.js';
 
 /** One matrix per expert: trained, or frozen in fewer bytes. */
 export interface StackedLayer {
   readonly experts: number;
   readonly inputSize: number;
   readonly outputSize: number;
-  /** `[experts, inputSize, outputSize]`, where it is trained. */
-  readonly weight?: tf.Variable;
   /**
    * Rows sorted by expert, each through its own matrix.
    *
@@ -25,6 +24,8 @@ export interface StackedLayer {
   applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D;
   /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLayer;
+  /** `weight` `[experts, inputSize, outputSize]`; nothing where it is frozen. */
+  parameters(): Parameters;
   dispose(): void;
 }
 
@@ -71,6 +72,10 @@ export class StackedLinear implements StackedLayer {
 
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLinear {
     return new StackedLinear(tf.tidy(() => tf.variable(change(this.weight))));
+  }
+
+  parameters(): Parameters {
+    return new Map([['weight', this.weight]]);
   }
 
   dispose(): void {
