@@ -154,7 +154,9 @@ export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
   for (const { merged } of adapter.linears) {
     const other = [...merged].find((name) => name !== adapter.name);
     if (other !== undefined)
-      throw new Error(`mergeLora: adapter '${other}' is merged into the same weights; unmerge or absorb it first.`);
+      throw new Error(
+        `mergeLora: adapter '${other}' is merged into the same weights; unmerge it first, or merge it for good.`,
+      );
   }
   if (!adapter.merged) adapter.merge();
   takeOff(host, adapter, (linear) => linear.absorb(adapter.name));
