@@ -17,18 +17,24 @@ import { LoraUpdate } from './lora-update.js';
 
 /** One adapter on one model: what it does to each adapted linear and stack of experts, by path. */
 export class LoraAdapter {
-  /** @param hosts the layers that its updates lie on. */
+  /** @param linears those that the updates of `layers` lie on. @param stackedLinears those that `stacks` lie on. */
   constructor(
     readonly name: string,
     readonly config: LoraConfig,
     readonly layers: ReadonlyMap<string, LoraUpdate>,
+    readonly linears: ReadonlySet<LoraLinear>,
     readonly stacks: ReadonlyMap<string, StackedUpdate>,
-    readonly hosts: ReadonlySet<LoraLinear | LoraStackedLinear>,
+    readonly stackedLinears: ReadonlySet<LoraStackedLinear>,
   ) {}
+
+  /** All that its updates lie on. */
+  get hosts(): readonly (LoraLinear | LoraStackedLinear)[] {
+    return [...this.linears, ...this.stackedLinears];
+  }
 
   /** Whether the base weights are what the adapter makes of them. */
   get merged(): boolean {
-    return [...this.hosts].some(({ merged }) => merged.has(this.name));
+    return this.hosts.some(({ merged }) => merged.has(this.name));
   }
 
   /** What is trained: `{path}.lora_A`, `{path}.lora_B`, and with DoRA `{path}.lora_magnitude_vector`. */
@@ -152,8 +158,9 @@ function attach(
   }
   // PEFT, too, keeps the names that 'all-linear' stands for, since other models have others.
   const targetModules = resolved.targetModules === 'all-linear' ? [...layers.keys()] : resolved.targetModules;
-  const hosts = new Set([...wrapped.values(), ...wrappedStacks.values()]);
-  const adapter = new LoraAdapter(name, { ...resolved, targetModules }, layers, stacks, hosts);
+  const config = { ...resolved, targetModules };
+  const hosts = [new Set(wrapped.values()), new Set(wrappedStacks.values())] as const;
+  const adapter = new LoraAdapter(name, config, layers, hosts[0], stacks, hosts[1]);
   state.adapters.set(name, adapter);
   state.active = [...state.active, name];
   return adapter;
@@ -175,7 +182,9 @@ export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
   for (const { merged } of adapter.hosts) {
     const other = [...merged].find((name) => name !== adapter.name);
     if (other !== undefined)
-      throw new Error(`mergeLora: adapter '${other}' is merged into the same weights; unmerge or absorb it first.`);
+      throw new Error(
+        `mergeLora: adapter '${other}' is merged into the same weights; unmerge it first, or merge it for good.`,
+      );
   }
   if (!adapter.merged) adapter.merge();
   takeOff(host, adapter, (layer) => layer.absorb(adapter.name));

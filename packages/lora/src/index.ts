@@ -10,4 +10,5 @@ export { type AdaptableSizes, countLoraParameters, type LoraLayerConfig } from '
 export { loraPlusFactor } from './lora-plus-factor.js';
 export { LoraStackedLinear, StackedUpdate } from './lora-stacked-linear.js';
 export { type ColumnRange, LoraUpdate } from './lora-update.js';
+export { type MergeDrift, mergeDrift } from './merge-drift.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';

@@ -162,34 +162,18 @@ export class LoraLinear implements LinearLayer {
     product: () => tf.Tensor,
     adapters: ApplyContext['adapters'],
   ): tf.Tensor {
-    const sequences = adapters?.length ?? 1;
     const gains = updates.map((update) => update.gain());
-    const bs = updates.map((update, i) => update.widened(gains[i] ? tf.mul(update.up(), gains[i]) : update.up()));
-    const narrow = matMul(
-      input,
-      sideBySide(
-        updates.map((update) => update.down()),
-        1,
-      ),
-    );
-    const scales = updates.flatMap((update) => Array<LoraUpdate>(update.rank).fill(update));
-    const shares = sharesOf(scales, adapters, ({ config }) => config.scale);
-    const scaled = bySequence(narrow, sequences, (rows) => tf.mul(rows, shares));
-    const change = matMul(scaled, sideBySide(bs, 0));
-    const stretching = updates.filter((_, i) => gains[i]);
-    if (stretching.length === 0) return change;
-    const stretches = stretching.map((update) => update.widened(tf.sub(gains[updates.indexOf(update)]!, 1)));
-    const stretch = matMul(
-      tf.squeeze(
-        sharesOf(stretching, adapters, () => 1),
-        [1],
-      ),
-      tf.stack(stretches),
-    );
-    const stretched = bySequence(this.#withoutBias(product()), sequences, (rows) =>
-      tf.mul(rows, tf.expandDims(stretch, 1)),
-    );
-    return tf.add(change, stretched);
+    const downs = updates.map((update) => update.down());
+    const ups = updates.map((update, i) => update.widened(gains[i] ? tf.mul(update.up(), gains[i]) : update.up()));
+    const ranks = updates.flatMap((update) => Array<LoraUpdate>(update.rank).fill(update));
+    const scales = sharesOf(ranks, adapters, ({ config }) => config.scale);
+    const change = matMul(timesBySequence(matMul(input, sideBySide(downs, 1)), scales), sideBySide(ups, 0));
+    const stretched = updates.filter((_, i) => gains[i]);
+    if (stretched.length === 0) return change;
+    const stretches = updates.flatMap((update, i) => (gains[i] ? [update.widened(tf.sub(gains[i], 1))] : []));
+    const used = sharesOf(stretched, adapters, () => 1);
+    const stretch = matMul(used, tf.stack(stretches)); // [sequences, 1, outputSize]
+    return tf.add(change, timesBySequence(this.#withoutBias(product()), stretch));
   }
 
   /**
@@ -200,9 +184,9 @@ export class LoraLinear implements LinearLayer {
    */
   #undropped(update: LoraUpdate, lost: tf.Tensor, adapters: ApplyContext['adapters']): tf.Tensor {
     const { a, b } = update.start!;
-    const shares = sharesOf([update], adapters, ({ config }) => -config.scale);
-    const narrow = bySequence(matMul(lost, a), adapters?.length ?? 1, (rows) => tf.mul(rows, shares));
-    return matMul(narrow, update.widened(b));
+    const ranks = Array<LoraUpdate>(update.config.r).fill(update);
+    const scales = sharesOf(ranks, adapters, ({ config }) => -config.scale);
+    return matMul(timesBySequence(matMul(lost, a), scales), update.widened(b));
   }
 
   #withoutBias(product: tf.Tensor): tf.Tensor {
@@ -251,7 +235,12 @@ function checkRows(x: tf.Tensor, sequences: number): void {
   );
 }
 
-/** Computes on `[sequences, rows of each, columns]` and gives the shape back. */
-function bySequence(x: tf.Tensor, sequences: number, compute: (rows: tf.Tensor) => tf.Tensor): tf.Tensor {
-  return tf.reshape(compute(tf.reshape(x, [sequences, -1, x.shape.at(-1)!])), x.shape);
+/**
+ * Multiplies the rows of each sequence by factors of its own.
+ *
+ * @param x `[..., columns]`. @param factors `[sequences, 1, columns]`. @returns the shape of `x`.
+ */
+function timesBySequence(x: tf.Tensor, factors: tf.Tensor): tf.Tensor {
+  const rows = tf.reshape(x, [factors.shape[0]!, -1, x.shape.at(-1)!]);
+  return tf.reshape(tf.mul(rows, factors), x.shape);
 }
