@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type CheckpointReader, openCheckpoint, type PendingArray } from '@therapeutic-moe/checkpoint';
+import { startsFromBase } from './base-start.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 import { peftName, readAdapterConfig, readBaseModel, writePeftFiles } from './peft-files.js';
 
@@ -50,6 +51,11 @@ export async function exportTrainedAdapter(
   options: ExportAdapterOptions = {},
 ): Promise<LoraConfig> {
   const config = resolveLoraConfig(settings);
+  if (startsFromBase(config)) {
+    throw new Error(
+      `${file}: the run's initLoraWeights '${config.initLoraWeights}' took over a part of the base, which its checkpoint does not hold; take the adapter folder that the run saves at its end, or resume it with no steps left.`,
+    );
+  }
   await rewrite(file, directory, config, options, (reader) =>
     reader.names.map((path) => {
       const { shape } = reader.entry(path);

@@ -30,7 +30,8 @@ describe('resolveLoraConfig', () => {
     [{ alphaPattern: { q_proj: -1 } }, "lora: alphaPattern['q_proj'] must be above 0, got -1."],
     [{ alphaPattern: ['q_proj'] }, 'lora: alphaPattern must be an object of patterns, got ["q_proj"].'],
     [{ useRslora: 1 }, 'lora: useRslora must be true or false, got 1.'],
-    [{ initLoraWeights: 'pissa' }, 'lora: initLoraWeights must be true or "gaussian", got "pissa".'],
+    [{ initLoraWeights: 'pissa_niter_x' }, 'lora: initLoraWeights must be true, "gaussian", "pissa", "pissa_niter_K"'],
+    [{ initLoraWeights: false }, 'or "olora", got false.'],
     [{ bias: 'all' }, "lora: unknown key 'bias'"],
     [{ rank: 8 }, "lora: unknown key 'rank'; known are r, loraAlpha,"],
   ])('refuses %j', (change, message) => {

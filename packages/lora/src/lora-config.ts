@@ -21,8 +21,12 @@ export interface LoraConfig {
   readonly useRslora: boolean;
   /** Train a length for each column of the adapted weight too, apart from its direction (DoRA, arXiv:2402.09353). */
   readonly useDora: boolean;
-  /** How A starts: `true` is Kaiming-uniform, `'gaussian'` normal with deviation `1 / r`. B starts at zero. */
-  readonly initLoraWeights: true | 'gaussian';
+  /**
+   * How A and B start. `true`: A Kaiming-uniform, B zero. `'gaussian'`: A normal with deviation `1 / r`, B zero. With the
+   * others they take over a part of the base: its largest singular values with `'pissa'` (arXiv:2404.02948), found by K
+   * iterations with `'pissa_niter_K'`; a part of its QR decomposition with `'olora'` (arXiv:2406.01775).
+   */
+  readonly initLoraWeights: true | 'gaussian' | 'pissa' | `pissa_niter_${number}` | 'olora';
 }
 
 /** r 16, alpha 32 on all four attention projections. */
@@ -56,8 +60,13 @@ export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig
     throw new Error(`lora: loraDropout must be in [0, 1), got ${config.loraDropout}.`);
   checkFlag('useRslora', config.useRslora);
   checkFlag('useDora', config.useDora);
-  if (config.initLoraWeights !== true && config.initLoraWeights !== 'gaussian') {
-    throw new Error(`lora: initLoraWeights must be true or "gaussian", got ${JSON.stringify(config.initLoraWeights)}.`);
+  if (
+    config.initLoraWeights !== true &&
+    !/^(?:gaussian|pissa|pissa_niter_\d{1,3}|olora)$/.test(config.initLoraWeights)
+  ) {
+    throw new Error(
+      `lora: initLoraWeights must be true, "gaussian", "pissa", "pissa_niter_K" with a number K of iterations, or "olora", got ${JSON.stringify(config.initLoraWeights)}.`,
+    );
   }
   return Object.freeze({
     ...config,

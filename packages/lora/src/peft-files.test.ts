@@ -76,7 +76,7 @@ describeOnBackends('PEFT files', () => {
 
   it.each([
     [{ use_dora: 'yes' }, 'adapter_config.json: lora: useDora must be true or false, got "yes".'],
-    [{ init_lora_weights: 'pissa' }, 'init_lora_weights is "pissa", which is not implemented; only true is.'],
+    [{ init_lora_weights: 'eva' }, 'adapter_config.json: lora: initLoraWeights must be true, "gaussian"'],
     [{ use_rslora: 'yes' }, 'adapter_config.json: lora: useRslora must be true or false, got "yes".'],
     [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
     [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],

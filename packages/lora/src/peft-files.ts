@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint, type PendingArray, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import type { LoraAdapter } from './adapter.js';
+import { startsFromBase } from './base-start.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 
 const PREFIX = 'base_model.model.';
@@ -25,31 +26,57 @@ const onlyValues: Record<string, readonly unknown[]> = {
   lora_bias: [false, undefined],
   use_qalora: [false, undefined],
   use_bdlora: [null, false, undefined],
-  // How factors that the file holds once started says nothing; other ways of starting change the base weights.
-  init_lora_weights: [true, false, 'gaussian', undefined],
 };
 
 /**
  * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]`,
- * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`.
+ * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`. An adapter that took over a part of the base (PiSSA,
+ * OLoRA) becomes a plain one of rank 2r for the base as it is, `A B - A0 B0`, as PEFT's
+ * `path_initial_model_for_weight_conversion` makes it.
  *
  * @param baseModel what PEFT records as `base_model_name_or_path`; absent: nothing.
  */
 export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel?: string): Promise<void> {
-  const tensors: PendingArray[] = [...adapter.parameters()].map(([path, factor]) => ({
-    ...{ name: peftName(path), shape: [...factor.shape].reverse(), dtype: 'F32' },
-    read: () => turnedValues(factor),
-  }));
-  await writePeftFiles(directory, adapter.config, tensors, baseModel);
+  const tensors: PendingArray[] = [...adapter.layers].flatMap(([path, update]) => {
+    const lengths = update.magnitude?.vector;
+    return [
+      factor(`${path}.lora_A`, [update.rank, update.a.shape[0]!], () => update.down()),
+      factor(`${path}.lora_B`, [update.b.shape[1]!, update.rank], () => update.up()),
+      ...(lengths ? [factor(`${path}.lora_magnitude_vector`, lengths.shape, () => tf.clone(lengths))] : []),
+    ];
+  });
+  await writePeftFiles(directory, plainConfig(adapter.config), tensors, baseModel);
 }
 
-async function turnedValues(factor: tf.Tensor): Promise<Float32Array> {
-  const turned = tf.tidy(() => tf.transpose(factor));
-  try {
-    return await turned.data<'float32'>();
-  } finally {
-    turned.dispose();
-  }
+/** @param shape in the file. @param value gives the factor as it is here: transposed. */
+function factor(path: string, shape: readonly number[], value: () => tf.Tensor): PendingArray {
+  return {
+    ...{ name: peftName(path), shape: [...shape], dtype: 'F32' },
+    read: async () => {
+      const turned = tf.tidy(() => tf.transpose(value()));
+      try {
+        return await turned.data<'float32'>();
+      } finally {
+        turned.dispose();
+      }
+    },
+  };
+}
+
+/** The config of the plain adapter that one of rank 2r is, with the scales of the first. */
+function plainConfig(config: LoraConfig): LoraConfig {
+  if (!startsFromBase(config)) return config;
+  const times = (patterns: Readonly<Record<string, number>>, factor: number) =>
+    Object.fromEntries(Object.entries(patterns).map(([pattern, value]) => [pattern, value * factor]));
+  const stretch = config.useRslora ? Math.SQRT2 : 2; // alpha / sqrt(r), or alpha / r
+  return {
+    ...config,
+    r: 2 * config.r,
+    loraAlpha: stretch * config.loraAlpha,
+    rankPattern: times(config.rankPattern, 2),
+    alphaPattern: times(config.alphaPattern, stretch),
+    initLoraWeights: true,
+  };
 }
 
 /**
@@ -84,6 +111,11 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
         `${file}: ${field} is ${JSON.stringify(json[field])}, which is not implemented; only ${JSON.stringify(accepted[0])} is.`,
       );
     }
+  }
+  if (typeof json.init_lora_weights === 'string' && json.init_lora_weights.startsWith('pissa_niter_')) {
+    throw new Error(
+      `${file}: init_lora_weights is "${json.init_lora_weights}": this adapter belongs to a base less a part that was found with random numbers and is not in these files. Save it again with PEFT's path_initial_model_for_weight_conversion, which makes a plain adapter of it.`,
+    );
   }
   try {
     return resolveLoraConfig(configFromPeft(json));
@@ -167,7 +199,7 @@ function configFromPeft(json: Record<string, unknown>): Partial<LoraConfig> {
     alphaPattern: json.alpha_pattern ?? undefined,
     useRslora: json.use_rslora ?? undefined,
     useDora: json.use_dora ?? undefined,
-    initLoraWeights: json.init_lora_weights === 'gaussian' ? 'gaussian' : true,
+    initLoraWeights: json.init_lora_weights || true, // how factors that the file holds were drawn says nothing
   } as Partial<LoraConfig>;
 }
 

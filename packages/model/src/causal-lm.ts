@@ -9,14 +9,17 @@ import {
   ropeTables,
 } from '@therapeutic-moe/attention';
 import type { KeyRanges } from '@therapeutic-moe/kernels';
-import type { LinearHost } from '@therapeutic-moe/lora';
+import { adapterSwitch, type LinearHost, type LinearSlot } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
+  type BaseLinear,
   dims,
-  Embedding,
+  type EmbeddingLayer,
+  freshLayers,
   joinParameters,
-  Linear,
+  type LayerFactory,
   type LinearLayer,
+  layersUnder,
   RmsNorm,
   seedFor,
 } from '@therapeutic-moe/nn';
@@ -48,6 +51,8 @@ export interface ForwardOptions {
   readonly replay?: RoutingReplay;
   /** Its seed, present while training, seeds dropout, jitter and noise. */
   readonly context?: ApplyContext;
+  /** The adapter each row of the batch goes through, by name; null: none. Absent: those that are switched on. */
+  readonly adapters?: readonly (string | null)[];
 }
 
 /** What a forward pass returns; the caller disposes all of it. */
@@ -64,47 +69,46 @@ export interface ForwardResult {
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
 export class CausalLm implements LinearHost {
-  readonly #embedding: Embedding;
+  readonly #embedding: EmbeddingLayer;
   readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
-  readonly #head: Linear | undefined;
+  readonly #head: BaseLinear | undefined;
   readonly #rope: RopeConfig | undefined;
 
   private constructor(
     readonly config: ModelConfig,
     initializerRange: number,
     seed: number,
+    layers: LayerFactory,
   ) {
     const deviations = { inner: initializerRange, residual: initializerRange / Math.sqrt(2 * config.numHiddenLayers) };
     const { vocabSize, hiddenSize } = config;
-    this.#embedding = new Embedding(vocabSize, hiddenSize, {
-      deviation: initializerRange,
-      seed: seedFor(seed, 'embed_tokens'),
-    });
+    const outer = (name: string) => ({ deviation: initializerRange, seed: seedFor(seed, name) });
+    this.#embedding = layers.embedding('model.embed_tokens', vocabSize, hiddenSize, outer('embed_tokens'));
     this.#positions = createPositions(config, {
       deviation: initializerRange * this.#embeddingScale,
       seed: seedFor(seed, 'embed_positions'),
     });
-    this.#layers = Array.from(
-      { length: config.numHiddenLayers },
-      (_, layer) => new DecoderLayer(config, layer, deviations, seedFor(seed, `layers.${layer}`)),
-    );
+    this.#layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => {
+      const path = `layers.${layer}`;
+      return new DecoderLayer(config, layer, deviations, seedFor(seed, path), layersUnder(layers, `model.${path}`));
+    });
     this.#norm = new RmsNorm(hiddenSize, config.rmsNormEps);
     this.#head = config.tieWordEmbeddings
       ? undefined
-      : Linear.create(hiddenSize, vocabSize, { deviation: initializerRange, seed: seedFor(seed, 'lm_head') });
+      : layers.linear('lm_head', hiddenSize, vocabSize, outer('lm_head'));
     this.#rope = rotarySettings(config);
   }
 
   /** A model with fresh random weights; the same seed gives the same weights on every backend. */
   static create(config: ModelConfig, seed: number): CausalLm {
-    return new CausalLm(config, config.initializerRange, seed);
+    return new CausalLm(config, config.initializerRange, seed, freshLayers);
   }
 
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
-    return new CausalLm(config, 0, 0);
+    return new CausalLm(config, 0, 0, freshLayers);
   }
 
   get vocabSize(): number {
@@ -130,7 +134,9 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { ranges, lastOnly = false, context } = options;
+    this.#checkAdapters(batch, options.adapters);
+    const { ranges, lastOnly = false } = options;
+    const context = { ...options.context, ...(options.adapters && { adapters: options.adapters }) };
     const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
       const rope = this.#rope && ropeTables(this.#rope, start, seq);
@@ -232,6 +238,22 @@ export class CausalLm implements LinearHost {
     }
   }
 
+  #checkAdapters(batch: number, adapters: ForwardOptions['adapters']): void {
+    if (!adapters) return;
+    if (adapters.length !== batch) {
+      throw new Error(
+        `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
+      );
+    }
+    const known = adapterSwitch(this)?.adapters ?? new Map();
+    const unknown = adapters.find((name) => name !== null && !known.has(name));
+    if (unknown !== undefined) {
+      throw new Error(
+        `model.forward: there is no adapter '${unknown}'; the model has ${[...known.keys()].join(', ') || 'none'}.`,
+      );
+    }
+  }
+
   /** What every layer's feed-forward is told; the layers draw their noise from seeds of their own. */
   #feedForwardPass(batch: number, seq: number, options: ForwardOptions): (layer: number) => FeedForwardPass {
     const { mask, replay, sequenceCache, context } = options;
@@ -283,11 +305,11 @@ export class CausalLm implements LinearHost {
   }
 
   /** The attention projections by path, the places where adapters go. */
-  linears(): Map<string, LinearLayer> {
-    const linears = new Map<string, LinearLayer>();
+  linears(): Map<string, LinearSlot> {
+    const linears = new Map<string, LinearSlot>();
     for (const [i, layer] of this.#layers.entries()) {
       for (const [name, linear] of Object.entries(layer.attention.projections)) {
-        linears.set(`model.layers.${i}.self_attn.${name}`, linear);
+        linears.set(`model.layers.${i}.self_attn.${name}`, { layer: linear });
       }
     }
     return linears;

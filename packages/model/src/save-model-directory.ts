@@ -110,7 +110,7 @@ async function writeFolder(
 }
 
 function refuseAdapters(model: CausalLm): void {
-  for (const [path, linear] of model.linears()) {
+  for (const [path, { layer: linear }] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
         `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,

@@ -44,6 +44,8 @@ export interface ChatModel {
   readonly contextLength: number;
   /** Revision of the weights, such as a hash; part of the cache key, so that new weights never meet old answers. */
   readonly revision?: string;
+  /** The id of the model that this one is an adapter of; absent: it stands for itself. */
+  readonly parent?: string;
   /** The adapter in use and its revision, where there is one; part of the cache key. */
   readonly adapter?: string;
   /** The chat template or its hash; part of the cache key. */

@@ -20,6 +20,15 @@ describe('models', () => {
     expect(one).toMatchObject({ id: 'org/other', object: 'model', max_model_len: 512 });
   });
 
+  it('says whose weights a model has and whose adapter it is, as vLLM does', async () => {
+    const app = appWith({ models: [fakeChatModel({}, 'base'), { ...fakeChatModel({}, 'calm'), parent: 'base' }] });
+    const { data } = (await (await app.request('/v1/models')).json()) as { data: object[] };
+    expect(data).toMatchObject([
+      { id: 'base', root: 'base', parent: null },
+      { id: 'calm', root: 'base', parent: 'base' },
+    ]);
+  });
+
   it("answers 404 in OpenAI's shape for a model that is not there", async () => {
     const app = appWith();
     const response = await app.request('/v1/models/gone');

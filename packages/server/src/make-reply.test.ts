@@ -52,6 +52,30 @@ describe('a crisis', () => {
   });
 });
 
+describe('adapters of one model', () => {
+  it('never meet in the cache, nor does an adapter meet an older one of its name', async () => {
+    const { app, cache } = cached(fakeChatModel({ pieces: ['Base.'] }, 'base'));
+    const adapted = (pieces: string[], adapter: string) => ({
+      ...fakeChatModel({ pieces }, 'calm'),
+      parent: 'base',
+      adapter,
+    });
+    const base = fakeChatModel({ pieces: ['Base.'] }, 'base');
+    const [first, second] = [adapted(['Calm.'], 'r1'), adapted(['Calmer.'], 'r2')].map((calm) =>
+      createApp({ models: [base, calm], policy, cache, tenantHeader: 'x-tenant' }),
+    );
+    const said = async (to: typeof app, model: string) => {
+      const body = await ask(to, { messages: hello, model, ...greedy }, as('a'));
+      return [body.model, body.choices[0]!.message.content, body.tmoe.cache];
+    };
+    expect(await said(first!, 'base')).toEqual(['base', 'Base.', 'miss']);
+    expect(await said(first!, 'calm')).toEqual(['calm', 'Calm.', 'miss']);
+    expect(await said(first!, 'calm')).toEqual(['calm', 'Calm.', 'hit']);
+    expect(await said(second!, 'calm')).toEqual(['calm', 'Calmer.', 'miss']);
+    expect(await said(second!, 'base')).toEqual(['base', 'Base.', 'hit']);
+  });
+});
+
 describe('what else the policy decides', () => {
   it('refuses harm without the model', async () => {
     const model = fakeChatModel();

@@ -25,13 +25,15 @@ export function findModel(models: ReadonlyMap<string, ChatModel>, id: string | u
   );
 }
 
-/** A model as `GET /v1/models` shows it. */
+/** A model as `GET /v1/models` shows it, with vLLM's `root` and `parent`: whose weights it has, and whose adapter it is. */
 export function modelBody(model: ChatModel) {
   return {
     id: model.id,
     object: 'model' as const,
     created: 0,
     owned_by: 'therapeutic-moe',
+    root: model.parent ?? model.id,
+    parent: model.parent ?? null,
     max_model_len: model.contextLength,
   };
 }

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
+import { type MergeDrift, mergeDrift } from '@therapeutic-moe/lora';
 import {
   type CausalLm,
   type HuggingFaceForm,
@@ -39,6 +40,8 @@ export interface ExportedModel extends Pick<HuggingFaceForm, 'family' | 'changes
   readonly bytes: number;
   /** Whether the model had a tokenizer to go along. */
   readonly tokenizer: boolean;
+  /** How far each weight as written lies from base and adapter, where one was merged. */
+  readonly drift: readonly MergeDrift[];
 }
 
 /**
@@ -51,23 +54,29 @@ export async function exportModel(options: ExportModelOptions): Promise<Exported
   const { model: source, output } = options;
   requireHuggingFaceForm(await readModelConfig(source)); // before a backend starts and weights are read
   return fillFolder(output, async () => {
-    const form = await writeWeights(options);
+    const { form, drift } = await writeWeights(options);
     const tokenizer = await copyTokenizer(source, output);
     if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
     return {
-      ...{ family: form.family, changes: form.changes, tokenizer: tokenizer.includes('tokenizer.json') },
+      ...{ family: form.family, changes: form.changes, drift, tokenizer: tokenizer.includes('tokenizer.json') },
       ...(await weightFiles(output)),
     };
   });
 }
 
-async function writeWeights({ backend, logger, output, ...options }: ExportModelOptions): Promise<HuggingFaceForm> {
+async function writeWeights({
+  backend,
+  logger,
+  output,
+  ...options
+}: ExportModelOptions): Promise<{ form: HuggingFaceForm; drift: MergeDrift[] }> {
   const { dtype, maxShardBytes } = options;
   await useBackend(backend, { logger });
   const model = await loadModelDirectory(options.model);
   try {
-    if (options.adapter) await mergeAdapter(model, options.adapter);
-    return await saveHuggingFace(model, output, { dtype, maxShardBytes, onProgress: progressLines(logger) });
+    const drift = options.adapter ? await mergeAdapter(model, options.adapter, dtype) : [];
+    const form = await saveHuggingFace(model, output, { dtype, maxShardBytes, onProgress: progressLines(logger) });
+    return { form, drift };
   } finally {
     model.dispose();
   }
@@ -80,14 +89,21 @@ async function writeGenerationConfig({ config }: HuggingFaceForm, output: string
   await writeFileAtomic(join(output, 'generation_config.json'), `${json}\n`);
 }
 
-async function mergeAdapter(model: CausalLm, directory: string): Promise<void> {
+async function mergeAdapter(
+  model: CausalLm,
+  directory: string,
+  dtype: ExportModelOptions['dtype'],
+): Promise<MergeDrift[]> {
   const found = await findAdapter(directory);
   if (found.kind === 'checkpoint') {
     throw new Error(
       `${found.folder} is a checkpoint of a training run; write its adapter with export --format peft first, then merge that.`,
     );
   }
-  mergeLora(model, await loadAdapter(model, found.folder));
+  const adapter = await loadAdapter(model, found.folder);
+  const drift = await mergeDrift(adapter, dtype);
+  mergeLora(model, adapter);
+  return drift;
 }
 
 const SECONDS_BETWEEN_LINES = 5;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Decoder, generateText, guidedDecoder, KeptSessions, type TextSampling } from '@therapeutic-moe/generate';
 import { crossEntropy } from '@therapeutic-moe/kernels';
-import type { CausalLm, SessionOptions } from '@therapeutic-moe/model';
+import type { CausalLm, ForwardOptions, SessionOptions } from '@therapeutic-moe/model';
 import {
   type ChatEvent,
   type ChatMessage,
@@ -40,6 +40,10 @@ export interface LanguageModelParts {
   readonly revision: string;
   /** Identifies the adapter, where there is one. */
   readonly adapter?: string;
+  /** Adapters that lie on the decoder, by name, and what identifies each; they answer as models of their own. */
+  readonly adapters?: ReadonlyMap<string, string>;
+  /** The model that owns the decoder; this one answers through the adapter of its id. Absent: this one owns it. */
+  readonly parent?: string;
   /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
   readonly keptSessions?: number;
   /** How replies keep keys and values: `int8` takes about a quarter of the memory, and replies may differ. Default `float32`. */
@@ -56,11 +60,16 @@ export class LanguageModel implements ChatModel {
   readonly defaults: Omit<GenerationDefaults, 'guidanceScale'>;
   readonly revision: string;
   readonly adapter?: string;
+  readonly parent?: string;
+  /** The same weights with an adapter each, by name; owned, and disposed with this model. */
+  readonly adapters: ReadonlyMap<string, LanguageModel>;
+  /** Which adapter its passes go through. */
+  readonly #pass: Pick<ForwardOptions, 'adapters'>;
   readonly #replying: KeptSessions;
 
   /** @param parts the decoder is owned from now on. */
   constructor(parts: LanguageModelParts) {
-    const { id, decoder, tokenizer, defaults, revision, adapter, keptSessions, kvCache = 'float32' } = parts;
+    const { id, decoder, tokenizer, defaults, revision, adapter, parent, keptSessions, kvCache = 'float32' } = parts;
     this.id = id;
     this.decoder = decoder;
     this.tokenizer = tokenizer;
@@ -70,13 +79,20 @@ export class LanguageModel implements ChatModel {
       .filter(Boolean)
       .join(', ');
     if (adapter) this.adapter = adapter;
+    if (parent !== undefined) this.parent = parent;
+    this.#pass = parent === undefined ? {} : { adapters: [id] };
+    const sessions = { kvCache, ...(parent !== undefined && { adapter: id }) };
     const plain: Decoder = {
       vocabSize: decoder.vocabSize,
       maxPositions: decoder.maxPositions,
-      createSession: () => decoder.createSession({ kvCache }),
+      createSession: () => decoder.createSession(sessions),
     };
     const guided = () => guidedDecoder(plain, { scale, unconditionalIds: generationPrompt(tokenizer) });
     this.#replying = new KeptSessions(scale > 1 ? guided() : plain, keptSessions);
+    const { adapters = new Map<string, string>(), ...shared } = parts;
+    this.adapters = new Map(
+      [...adapters].map(([name, of]) => [name, new LanguageModel({ ...shared, id: name, parent: id, adapter: of })]),
+    );
   }
 
   get contextLength(): number {
@@ -141,7 +157,7 @@ export class LanguageModel implements ChatModel {
 
   /** Where every token of a text goes in every layer, the token that starts it first. */
   trace(text: string): Promise<RoutedText> {
-    return routeIds(this.decoder, this.#withStart(text));
+    return routeIds(this.decoder, this.#withStart(text), this.#pass);
   }
 
   /** Share of each expert in the choices that a text's tokens make, mean over layers and tokens. */
@@ -158,10 +174,11 @@ export class LanguageModel implements ChatModel {
     return this.tokenizer.encode(text).map((id) => stream.push(id));
   }
 
-  /** Frees the weights and the kept conversations. */
+  /** Frees the weights, unless they are the parent's, and the kept conversations. */
   dispose(): void {
+    for (const adapted of this.adapters.values()) adapted.dispose();
     this.#replying.dispose();
-    this.decoder.dispose();
+    if (this.parent === undefined) this.decoder.dispose();
   }
 
   /**
@@ -173,7 +190,7 @@ export class LanguageModel implements ChatModel {
     for (const { start, end, counted } of scoringWindows(ids.length, this.contextLength)) {
       const loss = tf.tidy(() => {
         const input = tf.tensor2d([ids.slice(start, end - 1)], [1, end - 1 - start], 'int32');
-        const { logits } = this.decoder.forward(input);
+        const { logits } = this.decoder.forward(input, this.#pass);
         const wanted = targets.slice(start + 1, end).map((id, i) => (start + 1 + i >= counted ? id : UNCOUNTED));
         return tf.sum(crossEntropy(tf.reshape(logits, [-1, this.decoder.vocabSize]), tf.tensor1d(wanted, 'int32')));
       });

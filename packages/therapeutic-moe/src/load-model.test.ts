@@ -2,9 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { CausalLm, presets, saveModelDirectory } from '@therapeutic-moe/model';
-import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, trainBpe } from '@therapeutic-moe/tokenizer';
+import { attachLora, saveAdapter } from '@therapeutic-moe/lora';
+import { CausalLm, loadModelDirectory, presets, saveModelDirectory } from '@therapeutic-moe/model';
+import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, Tokenizer, trainBpe } from '@therapeutic-moe/tokenizer';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { LanguageModel } from './language-model.js';
 import { loadModel } from './load-model.js';
 
 let folder: string;
@@ -14,9 +16,10 @@ beforeAll(async () => {
   const json = trainBpe(['a walk helps the mind'], { vocabSize: 270, specialTokens: CHAT_SPECIAL_TOKENS });
   await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(json));
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(chatTokenizerConfig(32)));
+  const { vocabSize } = await Tokenizer.fromDirectory(folder);
   const shape = { hiddenSize: 12, intermediateSize: 14, numHiddenLayers: 1, numAttentionHeads: 2, headDim: 8 };
   const model = CausalLm.create(
-    presets.therapeutic({ ...shape, vocabSize: 300, numKeyValueHeads: 1, maxPositionEmbeddings: 32 }),
+    presets.therapeutic({ ...shape, vocabSize, numKeyValueHeads: 1, maxPositionEmbeddings: 32 }),
     7,
   );
   await saveModelDirectory(model, folder);
@@ -45,4 +48,67 @@ it('keeps conversations as it is asked to', async () => {
   const free = tf.memory().numTensors;
   await expect(loadModel(folder, { backend: 'cpu', keptSessions: -1 })).rejects.toThrow('whole number of 0 or more');
   expect(tf.memory().numTensors).toBe(free);
+});
+
+/** A folder with an adapter as training leaves it. */
+async function adapterFolder(name: string, seed: number, loraAlpha: number): Promise<string> {
+  const model = await loadModelDirectory(folder);
+  const adapter = attachLora(model, { r: 2, loraAlpha }, seed);
+  for (const { b } of adapter.layers.values()) tf.tidy(() => b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', seed)));
+  const path = join(folder, name);
+  await saveAdapter(adapter, path);
+  model.dispose();
+  return path;
+}
+
+async function reply(model: LanguageModel, prompt: string): Promise<string> {
+  let text = '';
+  for await (const piece of model.stream(prompt, { maxTokens: 8, temperature: 0, repetitionPenalty: 1 })) text += piece;
+  return text;
+}
+
+it('answers under the name of each adapter as a model does that it is merged into, and by the base as before', async () => {
+  const [calm, warm] = [await adapterFolder('calm', 1, 40), await adapterFolder('warm', 2, 40)];
+  const alone = [];
+  for (const adapter of [undefined, calm, warm]) {
+    const model = await loadModel(folder, { backend: 'cpu', adapter });
+    alone.push({
+      reply: await reply(model, 'a walk'),
+      score: await model.score('helps the mind'),
+      routing: await model.routing('a walk helps'),
+      adapter: model.adapter,
+    });
+    model.dispose();
+  }
+  const before = tf.memory().numTensors;
+  const model = await loadModel(folder, { backend: 'cpu', adapters: { calm, warm } });
+  const together = [model, model.adapters.get('calm')!, model.adapters.get('warm')!];
+  expect(together.map(({ id, parent }) => [id, parent])).toEqual([
+    [model.id, undefined],
+    ['calm', model.id],
+    ['warm', model.id],
+  ]);
+  for (const round of [1, 2]) {
+    const replies = await Promise.all(together.map((each) => reply(each, 'a walk')));
+    expect(replies, `round ${round}`).toEqual(alone.map(({ reply }) => reply));
+  }
+  for (const [i, each] of together.entries()) {
+    expect((await each.score('helps the mind')).nats).toBeCloseTo(alone[i]!.score.nats, 3);
+    const routing = await each.routing('a walk helps');
+    for (const [expert, share] of Object.entries(alone[i]!.routing)) expect(routing[expert]).toBeCloseTo(share, 3);
+    expect(each.adapter).toBe(alone[i]!.adapter);
+  }
+  expect(new Set(alone.map(({ score }) => score.nats)).size).toBe(3);
+  model.dispose();
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+it('knows adapters apart by their settings too, and refuses to merge one beside others', async () => {
+  const [one, other] = [await adapterFolder('one', 1, 2), await adapterFolder('other', 1, 4)];
+  const model = await loadModel(folder, { backend: 'cpu', adapters: { one, other } });
+  expect(model.adapters.get('one')!.adapter).not.toBe(model.adapters.get('other')!.adapter);
+  model.dispose();
+  await expect(loadModel(folder, { backend: 'cpu', adapter: one, adapters: { other } })).rejects.toThrow(
+    'give one or the other',
+  );
 });

@@ -4,7 +4,8 @@ import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
-import { loadAdapter, loadModelDirectory } from '@therapeutic-moe/model';
+import { Adapters } from '@therapeutic-moe/lora';
+import { type CausalLm, loadAdapter, loadModelDirectory, mergeLora } from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
@@ -15,6 +16,8 @@ export interface LoadModelOptions {
   readonly backend?: BackendChoice;
   /** A folder with a PEFT adapter to put on the model; it is merged into the weights. */
   readonly adapter?: string;
+  /** Folders with PEFT adapters by name: each answers as a model of its own (`adapters` of the model), beside the base. */
+  readonly adapters?: Readonly<Record<string, string>>;
   /** Weight of the prompt while replying, 1 or more; default what the checkpoint's `generation_config.json` says, else 1 (off). */
   readonly guidanceScale?: number;
   /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
@@ -39,6 +42,8 @@ export async function loadModel(
   directory: string = modelDirectory,
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
+  if (options.adapter && options.adapters)
+    throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
   await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const tokenizer = await Tokenizer.fromDirectory(directory);
   const decoder = await loadModelDirectory(directory);
@@ -48,26 +53,42 @@ export async function loadModel(
         `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
       );
     }
-    if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
+    if (options.adapter) mergeLora(decoder, await loadAdapter(decoder, options.adapter));
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
+    const adapters = await loadAdapters(decoder, options.adapters ?? {});
     const defaults = {
       ...(await readGenerationDefaults(directory)),
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
     const revision = await weightsRevision(directory);
     const { keptSessions, kvCache } = options;
-    return new LanguageModel({ id, decoder, tokenizer, defaults, revision, adapter, keptSessions, kvCache });
+    return new LanguageModel({ id, decoder, tokenizer, defaults, revision, adapter, adapters, keptSessions, kvCache });
   } catch (error) {
     decoder.dispose();
     throw error;
   }
 }
 
-/** A short hash over the weight files of a folder. */
+/** Loads each under its name. @returns what identifies them. */
+async function loadAdapters(
+  decoder: CausalLm,
+  folders: Readonly<Record<string, string>>,
+): Promise<ReadonlyMap<string, string>> {
+  const revisions = new Map<string, string>();
+  for (const [name, folder] of Object.entries(folders)) {
+    await new Adapters(decoder).load(name, folder);
+    revisions.set(name, await weightsRevision(folder));
+  }
+  return revisions;
+}
+
+/** A short hash over the weight files of a folder, and the settings that say how an adapter's are scaled. */
 async function weightsRevision(directory: string): Promise<string> {
   const hash = createHash('sha256');
-  const files = (await readdir(directory)).filter((name) => name.endsWith('.safetensors')).sort();
+  const files = (await readdir(directory))
+    .filter((name) => name.endsWith('.safetensors') || name === 'adapter_config.json')
+    .sort();
   for (const file of files)
     for await (const chunk of createReadStream(join(directory, file))) hash.update(chunk as Buffer);
   return hash.digest('hex').slice(0, 16);

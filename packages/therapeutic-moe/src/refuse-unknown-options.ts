@@ -2,6 +2,8 @@
 export interface KnownOption {
   /** A `string` takes the next word as its value, a `boolean` none. */
   readonly type?: string;
+  /** Whether it may come more than once; without it only the last would count. */
+  readonly repeated?: boolean;
 }
 
 /**
@@ -19,12 +21,15 @@ export function refuseUnknownOptions(
     .map((each) => `--${each}`)
     .join(', ')}.`;
   const words = given.values();
+  const seen = new Set<string>();
   for (const word of words) {
     const [, negation, name, assigned] = /^--(no-)?([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
     if (name === undefined) {
       throw new Error(`unexpected ${word.startsWith('-') ? 'option' : 'word'} '${word}'; ${choice}`);
     }
     if (!Object.hasOwn(known, name)) throw new Error(`unknown option --${name}; ${choice}`);
+    if (seen.has(name) && !known[name]!.repeated) throw new Error(`--${name} comes twice; give it once.`);
+    seen.add(name);
     const takesValue = known[name]!.type === 'string';
     if (negation && (takesValue || assigned !== undefined)) throw new Error(`${word} makes no sense; use --${name}.`);
     if (!takesValue && assigned !== undefined) throw new Error(`--${name} takes no value, got '${assigned}'.`);

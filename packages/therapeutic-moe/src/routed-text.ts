@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { CausalLm } from '@therapeutic-moe/model';
+import type { CausalLm, ForwardOptions } from '@therapeutic-moe/model';
 
 /** Where one layer sent the tokens of a text. */
 export interface RoutedLayer {
@@ -23,18 +23,25 @@ export interface RoutedText {
  *
  * @throws when the model has no experts.
  */
-export async function routeIds(decoder: CausalLm, ids: readonly number[]): Promise<RoutedText> {
+export async function routeIds(
+  decoder: CausalLm,
+  ids: readonly number[],
+  pass: Pick<ForwardOptions, 'adapters'> = {},
+): Promise<RoutedText> {
   if (!decoder.config.mixture) throw new Error('model.routing: this model has no experts.');
   const pieces: RoutedLayer[][] = [];
   for (let at = 0; at < ids.length; at += decoder.maxPositions)
-    pieces.push(await routePiece(decoder, ids.slice(at, at + decoder.maxPositions)));
+    pieces.push(await routePiece(decoder, ids.slice(at, at + decoder.maxPositions), pass));
   const layers = pieces[0]!.map((_, layer) => joinPieces(pieces.map((piece) => piece[layer]!)));
   return { ids, layers };
 }
 
-async function routePiece(decoder: CausalLm, ids: readonly number[]): Promise<RoutedLayer[]> {
+async function routePiece(decoder: CausalLm, ids: readonly number[], pass: ForwardOptions): Promise<RoutedLayer[]> {
   const kept = tf.tidy(() => {
-    const { routings } = decoder.forward(tf.tensor2d([[...ids]], [1, ids.length], 'int32'), { lastOnly: true });
+    const { routings } = decoder.forward(tf.tensor2d([[...ids]], [1, ids.length], 'int32'), {
+      lastOnly: true,
+      ...pass,
+    });
     return routings.map(({ probabilities, indices, weights }) => ({ probabilities, indices, weights }));
   });
   try {

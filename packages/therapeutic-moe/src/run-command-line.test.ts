@@ -48,6 +48,7 @@ it('ends with 1 and one line where a command fails or is asked wrongly', async (
     [['inspect', '--config', 'nowhere.json'], 'therapeutic-moe inspect: nowhere.json cannot be read (ENOENT).'],
     [['inspect', '--config', config, '--lora-r='], 'therapeutic-moe inspect: --lora-r needs a value'],
     [['inspect', '--config', config, '--lora-targets', 'q_proj'], '--lora-targets needs --lora-r'],
+    [['chat', '--adapter', 'a', '--adapter', 'b'], 'therapeutic-moe chat: --adapter comes twice; give it once.'],
     [['serve', '9000'], "therapeutic-moe serve: unexpected word '9000'; serve knows --model,"],
     [['serve', '--kept-sessions', '-1'], '--kept-sessions must be a whole number from 0 to 65536'],
     [['chat', '--kv-cache', 'int4'], "--kv-cache must be float32 or int8, got 'int4'."],

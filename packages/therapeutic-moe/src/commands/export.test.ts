@@ -50,6 +50,9 @@ describe('export --format hf', () => {
     const { code, out } = await hf(mixtral, '--adapter', `${mixtral}adapter`);
     expect([code, out.split('\n')[0]]).toEqual([0, expect.stringContaining(`${output}: Mixtral, float32, `)]);
     expect(out).toContain('no tokenizer.json lies beside the model');
+    expect(out).toMatch(
+      /merged 8 weights; rounding moved model\.layers\.\d\.self_attn\.\w+ most: by \d\.\de-[89] of the weight/,
+    );
     const printed = await run('logits', '--model', output, '--ids', expected.ids.join(), '--backend', 'wasm', '--json');
     const { logits, allArgmax } = JSON.parse(printed.out);
     expect(allArgmax).toEqual(expected.adapter.all_argmax);

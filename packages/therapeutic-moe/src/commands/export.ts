@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { BackendChoice } from '@therapeutic-moe/backend';
-import { exportAdapter, exportTrainedAdapter } from '@therapeutic-moe/lora';
+import { exportAdapter, exportTrainedAdapter, type MergeDrift } from '@therapeutic-moe/lora';
 import { defineCommand } from 'citty';
 import { type ExportedModel, exportModel } from '../export-model.js';
 import { fillFolder } from '../fill-folder.js';
@@ -63,12 +63,28 @@ async function runHuggingFace({ model, adapter, output, backend = 'auto', ...res
 
 const names = { mistral: 'Mistral', mixtral: 'Mixtral', qwen2_moe: 'Qwen2-MoE' } as const;
 
-function describe({ family, changes, files, bytes, tokenizer }: ExportedModel, dtype: Dtype, output: string): string[] {
+function describe(
+  { family, changes, files, bytes, drift, tokenizer }: ExportedModel,
+  dtype: Dtype,
+  output: string,
+): string[] {
   const weights = `${bytes.toLocaleString('en')} bytes in ${files} weight file${files === 1 ? '' : 's'}`;
   return [
     `${output}: ${names[family]}, ${dtype}, ${weights}`,
+    ...describeDrift(drift),
     ...changes.map((change) => `changed: ${change}`),
     ...(tokenizer ? [] : ['no tokenizer.json lies beside the model; put one there before you serve it.']),
+  ];
+}
+
+/** The weight that lost most of what the adapter changes. */
+function describeDrift(drift: readonly MergeDrift[]): string[] {
+  const [worst] = [...drift].sort((a, b) => b.ofChange - a.ofChange);
+  if (!worst) return [];
+  const { path, max, relative, ofChange } = worst;
+  const [largest, ofWeight, ofAdapter] = [max, relative, ofChange].map((value) => value.toExponential(1));
+  return [
+    `merged ${drift.length} weights; rounding moved ${path} most: by ${ofWeight} of the weight (at most ${largest}), ${ofAdapter} of what the adapter changes`,
   ];
 }
 

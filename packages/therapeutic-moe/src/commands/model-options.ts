@@ -27,6 +27,42 @@ export function readKvCache(text: string): NonNullable<LoadModelOptions['kvCache
   throw new Error(`--kv-cache must be float32 or int8, got '${text}'.`);
 }
 
+/** What `--adapter` asks for, by the words after the command. */
+export interface AskedAdapters {
+  /** A folder to merge into the weights. */
+  readonly adapter?: string;
+  /** Folders by the name under which each is served. */
+  readonly adapters?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Reads every `--adapter`: one folder, or any number of NAME=DIR.
+ *
+ * @throws when the two are mixed, a folder comes twice or a name does.
+ */
+export function readAdapters(words: readonly string[]): AskedAdapters {
+  const texts = words.flatMap((word, i) => {
+    if (word === '--adapter') return [words[i + 1]!];
+    return word.startsWith('--adapter=') ? [word.slice('--adapter='.length)] : [];
+  });
+  const named = texts.map((text) => /^([\w.-]+)=(.+)$/s.exec(text)?.slice(1) as [string, string] | undefined);
+  if (!named.some(Boolean)) {
+    if (texts.length > 1)
+      throw new Error(
+        `--adapter: ${texts.length} folders cannot be merged into one; name each of them with --adapter NAME=DIR.`,
+      );
+    return texts.length === 1 ? { adapter: texts[0]! } : {};
+  }
+  const adapters: Record<string, string> = {};
+  for (const [i, pair] of named.entries()) {
+    if (!pair) throw new Error(`--adapter ${texts[i]} has no name, and others have; name it too: --adapter NAME=DIR.`);
+    const [name, folder] = pair;
+    if (Object.hasOwn(adapters, name)) throw new Error(`--adapter: the name '${name}' comes twice; choose another.`);
+    adapters[name] = folder;
+  }
+  return { adapters };
+}
+
 /** Logs to standard error, so that standard output carries results only. */
 export const errorLogger = {
   info: (line: string) => console.error(line),
@@ -35,9 +71,9 @@ export const errorLogger = {
 
 /** Loads what `modelOptions` name. @param conversations how replies keep keys and values, where the command makes any. */
 export function loadFromOptions(
-  { model, adapter, backend }: { model?: string; adapter?: string; backend: string },
+  { model, adapter, adapters, backend }: AskedAdapters & { model?: string; backend: string },
   conversations: Pick<LoadModelOptions, 'keptSessions' | 'kvCache'> = {},
 ) {
-  const options = { backend: backend as BackendChoice, adapter, logger: errorLogger, ...conversations };
+  const options = { backend: backend as BackendChoice, adapter, adapters, logger: errorLogger, ...conversations };
   return loadModel(model, options);
 }

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendName, useBackend } from '@therapeutic-moe/backend';
 import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
-import { attachLora, type LoraAdapter, loraPlusFactor, saveAdapter } from '@therapeutic-moe/lora';
+import { attachLoraFromBase, type LoraAdapter, loraPlusFactor, saveAdapter } from '@therapeutic-moe/lora';
 import {
   CausalLm,
   countParameters,
@@ -89,7 +89,7 @@ export async function runTrain(
   const model = from === undefined ? CausalLm.create(modelConfig, config.seed) : await loadModelDirectory(from);
   const stop = stopOnSignals();
   try {
-    const adapter = config.lora && attachLora(model, config.lora, config.seed);
+    const adapter = config.lora && (await attachLoraFromBase(model, config.lora, config.seed));
     const target = trainable(model, config.auxiliary, adapter);
     const parameters = describeParameters(model, target.parameters());
     logger.info(`model: ${parameters.total} parameters, ${parameters.trainable} of them trained`);
