@@ -13,7 +13,8 @@ import json, sys, torch, transformers, peft
 
 base, settings, out, ids = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 torch.manual_seed(7)
-model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+model = transformers.AutoModelForCausalLM.from_pretrained(
+    base, dtype=torch.float32, experts_implementation='eager')
 model = peft.get_peft_model(model, peft.LoraConfig(task_type='CAUSAL_LM', **settings)).eval()
 config = model.peft_config['default']
 start = config.init_lora_weights

@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {
   attachLora,
   attachLoraFromBase,
+  detachLora,
   exportAdapter,
   type LoraAdapter,
   type LoraConfig,
@@ -16,7 +17,8 @@ import {
 } from '@therapeutic-moe/lora';
 import { expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type CausalLm, countParameters, loadModelDirectory } from '../src/index.js';
+import { type CausalLm, countParameters, loadModelDirectory, saveHuggingFace } from '../src/index.js';
+import { tinyConfig, tinyModel } from './tiny-model.js';
 
 /** A Python with torch, transformers and peft; without it these tests are reported as skipped. */
 const python = process.env.TMOE_PEERS_PYTHON ?? '';
@@ -169,6 +171,28 @@ describe.skipIf(python === '')('PEFT reads our adapters', () => {
     },
     120_000,
   );
+
+  it('on a Qwen2-MoE with dense layers and a shared expert that we wrote', async () => {
+    const mixture = { ...tinyConfig().mixture!, layers: [1], sharedExpert: { intermediateSize: 11, gate: true } };
+    const model = tinyModel({ vocabSize: 67, qkvBias: true, mixture });
+    const base = join(directory, 'base');
+    await saveHuggingFace(model, base);
+    for (const changes of [
+      {},
+      { targetModules: ['q_proj', '0.mlp.up_proj', 'shared_expert.gate_proj', 'shared_expert.down_proj'] },
+      { targetModules: ['shared_expert_gate', 'shared_expert.up_proj'], targetParameters: experts },
+    ]) {
+      const adapter = attachLora(model, { r: 1, loraAlpha: 5, ...changes }, 1);
+      change(adapter);
+      await saveAdapter(adapter, directory, base);
+      const again = join(directory, 'again');
+      const { logits } = await askPeft<Reference>('./peft-reference.py', base, directory, again);
+      await expectSameFiles(directory, again);
+      await expectLogits(model, logits);
+      detachLora(model, adapter);
+    }
+    model.dispose();
+  }, 120_000);
 });
 
 /** What `peft-writes.py` says. */

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
+import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
 import { type MergeDrift, mergeDrift } from '@therapeutic-moe/lora';
 import {
   type CausalLm,
@@ -55,7 +56,7 @@ export async function exportModel(options: ExportModelOptions): Promise<Exported
   return fillFolder(output, async () => {
     const { form, drift } = await writeWeights(options);
     const tokenizer = await copyTokenizer(source, output);
-    await copyGenerationConfig(source, output);
+    if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
     return {
       ...{ family: form.family, changes: form.changes, drift, tokenizer: tokenizer.includes('tokenizer.json') },
       ...(await weightFiles(output)),
@@ -79,6 +80,13 @@ async function writeWeights({
   } finally {
     model.dispose();
   }
+}
+
+/** What transformers makes of `config.json` where a model says nothing about sampling. */
+async function writeGenerationConfig({ config }: HuggingFaceForm, output: string): Promise<void> {
+  const tokens = { bos_token_id: config.bosTokenId, eos_token_id: config.eosTokenId };
+  const json = JSON.stringify({ _from_model_config: true, ...tokens }, null, 2);
+  await writeFileAtomic(join(output, 'generation_config.json'), `${json}\n`);
 }
 
 async function mergeAdapter(
