@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint } from '@therapeutic-moe/checkpoint';
 import type { StackedLinear } from '@therapeutic-moe/nn';
-import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { ExpertHost } from '../test/expert-host.js';
 import { move } from '../test/move.js';
@@ -21,8 +21,6 @@ import {
 
 /** Sums of products of float32 in another order. */
 const ROUNDING = 1e-5;
-/** A central difference in float32 is no better. */
-const DIFFERENCES = 1e-2;
 
 const path = 'experts.down_proj';
 const settings: Partial<LoraConfig> = {
@@ -79,7 +77,6 @@ describeOnBackends('LoraStackedLinear', () => {
       );
       return tf.sum(tf.mul(tf.concat([...rows, tf.zeros([2, 5])]), weights));
     };
-    await expectGradient((a, b, x) => formula(a!, b!, x!), [a, b, x], { tolerance: DIFFERENCES });
     const expected = tf.grads((...values: tf.Tensor[]) => formula(values[0]!, values[1]!, values[2]!))([a, b, x]);
     const loss = () => tf.sum(tf.mul(host.stack(path).applyGrouped(x, offsets), weights)) as tf.Scalar;
     const { value, grads } = tf.variableGrads(loss, [a, b]);
