@@ -26,6 +26,7 @@ import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import { keptTokens } from './kv-bytes.js';
+import { mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
 import { maxPositions, morePositions, rotarySettings } from './rotary-positions.js';
@@ -43,7 +44,7 @@ export interface ForwardOptions {
   readonly mask?: ArrayLike<number>;
   /** What tokens attend to besides causality (`paddingRanges`, `documentRanges` of the kernels); without `cache` only. */
   readonly ranges?: KeyRanges;
-  /** Choices to repeat instead of choosing, one layer each (`recordRouting`). */
+  /** Choices to repeat instead of choosing, one mixture layer each (`recordRouting`). */
   readonly replay?: RoutingReplay;
   /** Its seed, present while training, seeds dropout, jitter and noise. */
   readonly context?: ApplyContext;
@@ -53,9 +54,9 @@ export interface ForwardOptions {
 export interface ForwardResult {
   /** `[batch, seq, vocab]`, or `[batch, 1, vocab]` with `lastOnly`. */
   readonly logits: tf.Tensor3D;
-  /** One per layer, over `batch * seq` tokens; empty for a dense model. */
+  /** One per layer that holds a mixture, ascending, over `batch * seq` tokens; empty for a dense model. */
   readonly routings: readonly Routing[];
-  /** `[experts]` for each layer: how many choices found no place. Empty where places are not limited. */
+  /** `[experts]` for each of these layers: how many choices found no place. Empty where places are not limited. */
   readonly overflows: readonly tf.Tensor1D[];
   /** One per layer, how its attention mixes the domains of each token (`probabilities`); empty where it has none. */
   readonly domainRoutings: readonly Routing[];
@@ -87,7 +88,7 @@ export class CausalLm implements LinearHost {
     });
     this.#layers = Array.from(
       { length: config.numHiddenLayers },
-      (_, layer) => new DecoderLayer(config, deviations, seedFor(seed, `layers.${layer}`)),
+      (_, layer) => new DecoderLayer(config, layer, deviations, seedFor(seed, `layers.${layer}`)),
     );
     this.#norm = new RmsNorm(hiddenSize, config.rmsNormEps);
     this.#head = config.tieWordEmbeddings
@@ -216,16 +217,17 @@ export class CausalLm implements LinearHost {
       throw new Error(
         `model.forward: mask must be 1 for real tokens and 0 for padding, got ${mask![unclear]} at ${unclear}.`,
       );
-    for (const [layer, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
+    const layers = mixtureLayers(this.config);
+    for (const [at, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
       if (numExperts !== mixture?.numExperts || numExpertsPerTok !== mixture.numExpertsPerTok) {
         throw new Error(
-          `model.forward: replay of layer ${layer} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
+          `model.forward: replay of layer ${layers[at] ?? at} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
         );
       }
     }
-    if (replay && replay.length !== this.#layers.length) {
+    if (replay && replay.length !== layers.length) {
       throw new Error(
-        `model.forward: replay must have the choices of ${this.#layers.length} layers, got ${replay.length}; record them with this model.`,
+        `model.forward: replay must have the choices of ${layers.length} layers, got ${replay.length}; record them with this model.`,
       );
     }
   }
@@ -238,11 +240,12 @@ export class CausalLm implements LinearHost {
       realTokens: Array.from(mask).filter((one) => one !== 0).length,
     };
     const seed = context?.dropoutSeed;
+    const recorded = replay && underLayers(replay, mixtureLayers(this.config));
     return (layer) => ({
       sequences: { batch, seq },
       ...masked,
       ...(seed !== undefined && { seed: seedFor(seed, `layers.${layer}.mixture`) }),
-      ...(replay && { replay: replayTensor(replay, layer) }),
+      ...(recorded?.[layer] && { replay: replayTensor(recorded, layer) }),
       ...(sequenceCache && { cache: layerCache(sequenceCache, layer) }),
     });
   }
@@ -271,7 +274,10 @@ export class CausalLm implements LinearHost {
     return buffers;
   }
 
-  /** The mixture of each layer, for measuring, placing and balancing; empty for a dense model. The model owns them. */
+  /**
+   * The mixtures of the layers that hold one, ascending, for measuring, placing and balancing; empty for a dense model. The
+   * model owns them.
+   */
   mixtures(): MixtureFeedForward[] {
     return this.#layers.map(({ feedForward }) => feedForward).filter((each) => each instanceof MixtureFeedForward);
   }
@@ -323,6 +329,13 @@ function attentionCache(
 ): AttentionPass['cache'] {
   const levels = sequenceCache && { ...layerCache(sequenceCache, layer), start };
   return cache && { store: cache, layer, ...(levels && { levels }) };
+}
+
+/** Recorded choices under the numbers of their layers; none where a layer is dense. */
+function underLayers(replay: RoutingReplay, layers: readonly number[]): RoutingReplay {
+  const recorded: RoutingReplay[number][] = [];
+  for (const [i, layer] of layers.entries()) recorded[layer] = replay[i]!;
+  return recorded;
 }
 
 /** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */

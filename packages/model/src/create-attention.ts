@@ -80,13 +80,14 @@ function createTerm(
 }
 
 function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {
-  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
-  const project = (name: string, input: number, output: number, deviation: number) =>
-    Linear.create(input, output, { deviation, seed: seedFor(seed, name) });
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim, qkvBias: bias = false } = config;
+  const project = (name: string, input: number, output: number, start: { deviation: number; bias?: boolean }) =>
+    Linear.create(input, output, { ...start, seed: seedFor(seed, name) });
+  const first = { deviation: inner, bias };
   return {
-    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, inner),
-    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, residual),
+    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, first),
+    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, first),
+    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, first),
+    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, { deviation: residual }),
   };
 }

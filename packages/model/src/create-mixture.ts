@@ -11,6 +11,7 @@ import {
 import { Linear, seedFor } from '@therapeutic-moe/nn';
 import { HierarchicalRouter, type Router, SupervisorRouter, TopKRouter, TwoStageRouter } from '@therapeutic-moe/router';
 import { type Deviations, MixtureFeedForward } from './feed-forward.js';
+import { expertSize } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 
 /** The fresh parts of one layer's mixture, as the config names them. */
@@ -35,7 +36,16 @@ export function createMixture(config: ModelConfig, deviations: Deviations, seed:
 }
 
 function createRouter({ hiddenSize, mixture }: ModelConfig, { inner }: Deviations, seed: number): Router {
-  const { domains: _d, router, experts: _e, capacity: _c, sharedExpert: _s, ...gate } = mixture!;
+  const {
+    layers: _l,
+    moeIntermediateSize: _m,
+    domains: _d,
+    router,
+    experts: _e,
+    capacity: _c,
+    sharedExpert: _s,
+    ...gate
+  } = mixture!;
   const { numExperts, numExpertsPerTok, normTopkProb } = gate;
   const linear = (name: string, outputs: number) =>
     Linear.create(hiddenSize, outputs, { deviation: inner, seed: seedFor(seed, name) });
@@ -57,9 +67,9 @@ function createRouter({ hiddenSize, mixture }: ModelConfig, { inner }: Deviation
 }
 
 function createExperts(config: ModelConfig, { inner, residual }: Deviations, seed: number): Experts {
-  const { hiddenSize: hidden, intermediateSize: intermediate, rmsNormEps, mixture } = config;
+  const { hiddenSize: hidden, rmsNormEps, mixture } = config;
   const { experts: kind, numExperts: experts, domains } = mixture!;
-  const sizes = { experts, hidden, intermediate };
+  const sizes = { experts, hidden, intermediate: expertSize(config) };
   const weights = { deviation: inner, downDeviation: residual, seed };
   if (!kind) return SwiGluExperts.create(sizes, weights);
   if (kind.kind === 'gelu') return GeluExperts.create(sizes, weights);

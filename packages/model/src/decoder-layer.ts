@@ -6,6 +6,7 @@ import type { Router, Routing } from '@therapeutic-moe/router';
 import { createAttention, createDomainRouter } from './create-attention.js';
 import { createMixture } from './create-mixture.js';
 import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
+import { isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { plainLayer } from './plain-layer.js';
 
@@ -34,11 +35,12 @@ export class DecoderLayer {
   readonly inputNorm: RmsNorm;
   readonly postAttentionNorm: RmsNorm;
 
-  constructor(config: ModelConfig, deviations: Deviations, seed: number) {
+  /** @param layer its number, which says whether it holds a mixture. */
+  constructor(config: ModelConfig, layer: number, deviations: Deviations, seed: number) {
     this.attention = createAttention(config, deviations, seed);
     const domainRouter = createDomainRouter(config, deviations, seed);
     if (domainRouter) this.domainRouter = domainRouter;
-    this.feedForward = config.mixture
+    this.feedForward = isMixtureLayer(config, layer)
       ? createMixture(config, deviations, seed)
       : new DenseFeedForward(config, deviations, seed);
     this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);

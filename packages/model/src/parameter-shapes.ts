@@ -1,4 +1,5 @@
 import type { DomainAttentionConfig } from './attention-config.js';
+import { expertSize, isMixtureLayer, mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 
 /** A variable of a model, as its config describes it. */
@@ -13,7 +14,7 @@ type Shapes = [path: string, shape: ParameterShape][];
 /** Every trained variable of a model by path, without building it: `CausalLm.parameters()` in shapes. */
 export function parameterShapes(config: ModelConfig): Map<string, ParameterShape> {
   const layers = Array.from({ length: config.numHiddenLayers }, (_, i) =>
-    under(`model.layers.${i}`, layerShapes(config)),
+    under(`model.layers.${i}`, layerShapes(config, i)),
   );
   return new Map([...outerShapes(config), ...layers.flat()]);
 }
@@ -36,11 +37,12 @@ function positionShapes({ positions, maxPositionEmbeddings, hiddenSize: hidden }
 }
 
 /** What is saved beside the parameters: `CausalLm.buffers()` in shapes. */
-export function bufferShapes({ mixture, numHiddenLayers }: ModelConfig): Map<string, ParameterShape> {
+export function bufferShapes(config: ModelConfig): Map<string, ParameterShape> {
+  const { mixture } = config;
   if (!mixture?.balanceBias) return new Map();
   return new Map(
-    Array.from({ length: numHiddenLayers }, (_, i) =>
-      plain(`model.layers.${i}.block_sparse_moe.gate.e_score_correction_bias`, mixture.numExperts),
+    mixtureLayers(config).map((layer) =>
+      plain(`model.layers.${layer}.block_sparse_moe.gate.e_score_correction_bias`, mixture.numExperts),
     ),
   );
 }
@@ -62,24 +64,25 @@ export function attentionLinears({
 }
 
 /** The variables of one layer, by their paths in it. */
-export function layerShapes(config: ModelConfig): Shapes {
+export function layerShapes(config: ModelConfig, layer: number): Shapes {
   const { hiddenSize: hidden, intermediateSize: inner } = config;
   return [
     plain('input_layernorm.weight', hidden),
     ...under('self_attn', attentionShapes(config)),
     ...(config.attention?.kind === 'domain' ? [plain('domain_gate.weight', hidden, config.attention.numDomains)] : []),
     plain('post_attention_layernorm.weight', hidden),
-    ...(config.mixture
+    ...(isMixtureLayer(config, layer)
       ? under('block_sparse_moe', mixtureShapes(config))
       : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
   ];
 }
 
 function attentionShapes(config: ModelConfig): Shapes {
-  const projections = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
+  const { attention, hiddenSize, numAttentionHeads, qkvBias } = config;
+  const projections = Object.entries(attentionLinears(config)).flatMap(([name, sizes]) => [
     plain(`${name}.weight`, ...sizes),
-  );
-  const { attention, hiddenSize, numAttentionHeads } = config;
+    ...(qkvBias && name !== 'o_proj' ? [plain(`${name}.bias`, sizes[1])] : []),
+  ]);
   switch (attention?.kind) {
     case undefined:
       return projections;
@@ -134,7 +137,9 @@ function routerShapes({ hiddenSize: hidden, mixture }: ModelConfig): Shapes {
   return [plain('group_gate.weight', hidden, router.numGroups), plain('expert_gate.weight', hidden, numExperts)];
 }
 
-function expertShapes({ hiddenSize: hidden, intermediateSize: inner, mixture }: ModelConfig): Shapes {
+function expertShapes(config: ModelConfig): Shapes {
+  const { hiddenSize: hidden, mixture } = config;
+  const inner = expertSize(config);
   const each = (path: string, ...sizes: number[]): Shapes[number] => [
     path,
     { shape: [mixture!.numExperts, ...sizes], stacked: true },

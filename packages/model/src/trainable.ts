@@ -3,6 +3,7 @@ import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { LoraAdapter } from '@therapeutic-moe/lora';
 import { type AuxiliaryWeights, auxiliaryLosses, domainLosses, gateMetrics } from './auxiliary-losses.js';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
+import { routedLayers } from './mixture-layers.js';
 
 /** A batch of token windows on the host. All arrays have `batch * seq` entries, row by row. */
 export interface TokenBatch {
@@ -20,7 +21,7 @@ export interface TokenBatch {
 /** A loss to differentiate, and what to log. The tensors belong to the caller. */
 export interface TrainingLoss {
   readonly total: tf.Scalar;
-  /** Scalars, `expertLoad` `[experts]`, and vectors by layer, one layer after the other. */
+  /** Scalars, `expertLoad` `[experts]`, and vectors by layer, one mixture layer after the other. */
   readonly metrics: Record<string, tf.Tensor>;
 }
 
@@ -89,14 +90,14 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
       }) as TrainingLoss;
     },
     checkMetrics({ gateMeanByLayer = [] }) {
-      const layer = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
-      if (layer >= 0) throw notFiniteGate(layer % model.config.numHiddenLayers);
+      const router = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
+      if (router >= 0) throw notFiniteGate(routedLayers(model.config)[router]!);
     },
     afterStep({ expertLoadByLayer }) {
       if (!balanced || !expertLoadByLayer) return;
       const rate = weights.biasUpdateRate ?? usualBiasRate;
-      for (const [layer, mixture] of model.mixtures().entries())
-        mixture.balance(expertLoadByLayer.slice(layer * domains, (layer + 1) * domains), rate);
+      for (const [i, mixture] of model.mixtures().entries())
+        mixture.balance(expertLoadByLayer.slice(i * domains, (i + 1) * domains), rate);
     },
   };
 }
