@@ -81,7 +81,7 @@ function cut(path: string, piece: TensorPiece, dtype: DecodableDtype, values: nu
   const [height, width] = [piece.shape.at(-2) ?? 1, piece.shape.at(-1) ?? 1];
   if (sizeOf(piece.shape) === 0) return [];
   const matrices = sizeOf(piece.shape) / (height * width);
-  const most = Math.max(1, Math.floor(values / width));
+  const most = 2 ** Math.floor(Math.log2(Math.max(1, values / width))); // a power of two, which most sizes divide by
   const parts: Part[] = [];
   for (let matrix = 0; matrix < matrices; matrix++) {
     for (let row = 0; row < height; row += most)
