@@ -1,11 +1,8 @@
 import { trainStepNaive } from './naive/train-step.js';
 import { attentionOf } from './tasks/attention.js';
 import { decodeOurs } from './tasks/decode.js';
-<<<<<<< HEAD
 import { loadOurs, writeCheckpoint } from './tasks/load.js';
-=======
 import { loraStepOurs } from './tasks/lora-step.js';
->>>>>>> qwen
 import { moeBlockOurs } from './tasks/moe-block.js';
 import { presentBackends } from './tasks/present-backends.js';
 import { runProduct } from './tasks/product.js';

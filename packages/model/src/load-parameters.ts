@@ -29,7 +29,7 @@ export class LoadPlan {
     private readonly reader: CheckpointReader,
     map: ReadonlyMap<string, readonly TensorPiece[]>,
   ) {
-    const sizes = [...map.values()].flat().map(({ shape }) => sizeOf(shape));
+    const sizes = [...map.values()].flat().map(({ shape, within }) => sizeOf(within?.shape ?? shape));
     const values = Math.min(PART_VALUES, Math.ceil(Math.max(0, ...sizes) / 4));
     this.parts = [...map].flatMap(([path, pieces]) =>
       pieces.flatMap((piece) => cut(path, piece, reader.entry(piece.name).dtype as DecodableDtype, values)),
@@ -76,7 +76,7 @@ export class LoadPlan {
   }
 }
 
-/** Cuts a tensor into runs of whole rows, of at most `values` values where a row is not longer. */
+/** Cuts a piece into runs of whole rows, of at most `values` values where a row is not longer. */
 function cut(path: string, piece: TensorPiece, dtype: DecodableDtype, values: number): Part[] {
   const [height, width] = [piece.shape.at(-2) ?? 1, piece.shape.at(-1) ?? 1];
   if (sizeOf(piece.shape) === 0) return [];
@@ -95,7 +95,8 @@ function bytesOf({ rows, width, dtype }: Part): number {
 }
 
 function offsetOf({ piece, matrix, row, width, dtype }: Part): number {
-  return (matrix * (piece.shape.at(-2) ?? 1) + row) * width * BYTES[dtype];
+  const start = piece.within?.start ?? 0;
+  return (start + (matrix * (piece.shape.at(-2) ?? 1) + row) * width) * BYTES[dtype];
 }
 
 function sizeOf(shape: readonly number[]): number {

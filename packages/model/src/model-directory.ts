@@ -79,15 +79,10 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-<<<<<<< HEAD
-    const map = (isOwn(json) ? own : huggingFace).tensors(config);
+    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);
-=======
-    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
-    checkTensors(reader, map, directory);
->>>>>>> qwen
     const model = CausalLm.empty(config);
     try {
       await fill(model, reader, map, int8);
@@ -106,7 +101,6 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
   return new Map([...model.parameters(), ...model.buffers()]);
 }
 
-<<<<<<< HEAD
 /** Streams the tensors to the device, a few rows at a time. */
 async function fill(
   model: CausalLm,
@@ -118,49 +112,6 @@ async function fill(
   const buffers = plan.buffers();
   const variables = variablesOf(model);
   await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
-=======
-async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
-  for (const [path, variable] of variablesOf(model)) {
-    const values = new Float32Array(variable.size);
-    for (const [name, pieces] of byTensor(map.get(path)!)) {
-      const source = await reader.read(name);
-      for (const piece of pieces) placePiece(piece, partOf(piece, source), values);
-    }
-    tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
-  }
-}
-
-/** Pieces of the same tensor together, so that it is read once. */
-function byTensor(pieces: readonly TensorPiece[]): Map<string, TensorPiece[]> {
-  const tensors = new Map<string, TensorPiece[]>();
-  for (const piece of pieces) tensors.set(piece.name, [...(tensors.get(piece.name) ?? []), piece]);
-  return tensors;
-}
-
-/** The values of a piece, in those of its tensor. */
-function partOf({ shape, within }: TensorPiece, tensor: Float32Array): Float32Array {
-  return within ? tensor.subarray(within.start, within.start + shape.reduce((a, b) => a * b, 1)) : tensor;
-}
-
-function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
-  const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
-  const present = new Set(reader.names);
-  for (const { name, ...piece } of wanted.values()) {
-    const { shape } = piece.within ?? piece;
-    if (!present.has(name))
-      throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
-    const found = reader.entry(name).shape;
-    if (found.join() !== shape.join())
-      throw new Error(`${directory}: ${name} must be [${shape}] by config.json, got [${found}].`);
-  }
-  for (const name of present) {
-    // Older exports carry the rotary frequencies, which follow from the config.
-    if (wanted.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
-    throw new Error(
-      `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
-    );
-  }
->>>>>>> qwen
 }
 
 /**

@@ -245,7 +245,7 @@ describe('configFromHuggingFace', () => {
     [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
     [
       { quantization_config: { bits: 4 } },
-      'quantization_config.quant_method is absent, which is not implemented; only "compressed-tensors" is.',
+      'quantization_config.quant_method is absent, which is not implemented; only "compressed-tensors" or "bitsandbytes" is.',
     ],
     [{ vocab_size: 2 ** 53 }, 'vocabSize is 9007199254740992, above'],
   ])('refuses %j by file and field', (change, message) => {

@@ -1,13 +1,10 @@
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
-<<<<<<< HEAD
-import { quantizationFromHuggingFace } from './quantization.js';
-=======
 import { familyDefaults, type ReadFamily } from './defaults.js';
 import { fieldsOf, type Json, type JsonFields } from './json-fields.js';
 import { mixtureFromHuggingFace } from './mixture.js';
->>>>>>> qwen
+import { quantizationFromHuggingFace } from './quantization.js';
 import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
 import { windowFromHuggingFace } from './window.js';
 
@@ -43,40 +40,6 @@ function translate(given: Json, file: string): Parameters<typeof resolveConfig>[
   refuseUnimplemented(family, fields);
   const [hiddenSize, heads] = [number('hidden_size'), number('num_attention_heads')];
   const maxPositionEmbeddings = number('max_position_embeddings');
-<<<<<<< HEAD
-  quantizationFromHuggingFace(json, file); // refuses what is not read; the model is the same however it was stored
-  const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
-  const heads = number('num_attention_heads');
-  const rope = ropeFromHuggingFace(json, defaultTheta[modelType], file);
-  const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
-  return {
-    vocabSize: number('vocab_size'),
-    hiddenSize: number('hidden_size'),
-    intermediateSize: number('intermediate_size'),
-    numHiddenLayers: number('num_hidden_layers'),
-    numAttentionHeads: heads,
-    numKeyValueHeads: (json.num_key_value_heads ?? null) === null ? heads : number('num_key_value_heads'),
-    headDim: (json.head_dim ?? null) === null ? undefined : number('head_dim'),
-    maxPositionEmbeddings,
-    slidingWindow: windowFromHuggingFace(json, positions, file),
-    rmsNormEps: number('rms_norm_eps'),
-    ...rope,
-    tieWordEmbeddings: json.tie_word_embeddings === true,
-    initializerRange: json.initializer_range === undefined ? undefined : number('initializer_range'),
-    bosTokenId: tokenId(json.bos_token_id),
-    eosTokenId: tokenId(json.eos_token_id),
-    mixture:
-      modelType === 'mixtral'
-        ? {
-            numExperts: number('num_local_experts'),
-            numExpertsPerTok: number('num_experts_per_tok'),
-            softmaxOrder: 'before-top-k',
-            normTopkProb: true, // Mixtral always renormalises
-            ...((own.domains ?? null) === null ? {} : { domains: own.domains as string[] }),
-          }
-        : undefined,
-  };
-=======
   const rope = ropeFromHuggingFace(json, familyDefaults[family].rope_theta, file);
   const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
   const mixture = mixtureFromHuggingFace(family, fields);
@@ -111,11 +74,7 @@ function familyOf(json: Json, file: string): ReadFamily {
 
 function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFields): void {
   if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
-  if ((json.quantization_config ?? null) !== null) {
-    throw new Error(
-      `${file}: quantization_config is present; quantised weights are not implemented. Use a checkpoint in float32, float16 or bfloat16.`,
-    );
-  }
+  quantizationFromHuggingFace(json, file); // refuses what is not read; a model is the same however it was stored
   if (json.attention_dropout !== 0)
     refuse(
       'attention_dropout',
@@ -124,7 +83,6 @@ function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFie
   const unknown = family === 'qwen2_moe' ? foreign : ([...foreign, 'qkv_bias'] as const);
   for (const field of unknown)
     if (json[field]) refuse(field, `false; ${family} has no such biases in transformers. Is model_type right?`);
->>>>>>> qwen
 }
 
 function domainsOf(json: Json, file: string): string[] | undefined {

@@ -81,8 +81,6 @@ function gatedPieces(path: string, name: string, [hidden, inner]: readonly [numb
   ];
 }
 
-<<<<<<< HEAD
-=======
 function mixturePieces(layer: string, config: ModelConfig, { path, experts }: MixtureNaming): Pieces {
   const [ours, theirs] = [`${layer}.block_sparse_moe`, `${layer}.${path}`];
   const { hiddenSize: hidden, mixture } = config;
@@ -142,20 +140,6 @@ function fusedExperts(path: string, { experts, hidden, inner }: ExpertSizes): Ex
   return [matrices('gate_up_proj', [2 * inner, hidden]), matrices('down_proj', [hidden, inner])];
 }
 
-/** Copies the values of a piece into our parameter's. */
-export function placePiece({ shape, start, rowStride }: TensorPiece, source: Float32Array, target: Float32Array): void {
-  if (rowStride === undefined) {
-    target.set(source, start);
-    return;
-  }
-  const [outputs, inputs] = shape as [number, number];
-  for (let i = 0; i < inputs; i++) {
-    const row = start + i * rowStride;
-    for (let o = 0; o < outputs; o++) target[row + o] = source[o * inputs + i]!;
-  }
-}
-
->>>>>>> qwen
 /** Copies a block of our parameter's values out, in Hugging Face's order. */
 export function extractPiece({ shape, start, rowStride }: TensorPiece, source: Float32Array): Float32Array {
   const size = shape.reduce((a, b) => a * b, 1);
