@@ -12,4 +12,5 @@ export {
   writeSafetensors,
   writeShardedSafetensors,
 } from './safetensors-writer.js';
+export { parseShardIndex } from './shard-index.js';
 export { writeFileAtomic } from './write-file-atomic.js';
