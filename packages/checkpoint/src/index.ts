@@ -6,6 +6,7 @@ export { float16ToFloat32, float32ToFloat16 } from './float16.js';
 export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
 export {
   type NamedArray,
+  type PendingArray,
   type ShardOptions,
   type WritableDtype,
   type WrittenFile,

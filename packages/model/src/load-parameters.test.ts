@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type CheckpointReader, type NamedArray, openCheckpoint, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { extractPiece, type TensorPiece } from './hugging-face/tensor-map.js';
+import type { TensorPiece } from './hugging-face/tensor-map.js';
 import { LoadPlan } from './load-parameters.js';
 import { variableSink } from './parameter-sink.js';
 
@@ -22,10 +22,25 @@ const fused = Array.from({ length: experts }, (_, e): TensorPiece => {
 });
 const plain: TensorPiece[] = [{ name: 'rows', shape: [5, 7, 17], start: 0 }];
 
-/** Hugging Face's tensors of a parameter of ours: the plain way, one value at a time. */
+/** Hugging Face's values of a piece: the plain way, one at a time. */
+function valuesOf({ shape, start, rowStride }: TensorPiece, values: Float32Array): Float32Array {
+  const size = shape.reduce((product, n) => product * n, 1);
+  const width = shape.at(-1)!;
+  return Float32Array.from({ length: size }, (_, at) => {
+    const [row, column] = [Math.floor(at / width), at % width];
+    return values[rowStride === undefined ? start + at : start + column * rowStride + row]!;
+  });
+}
+
+/** Hugging Face's tensors of a parameter of ours. */
 function stored(pieces: readonly TensorPiece[], values: Float32Array, dtype: NamedArray['dtype']): NamedArray[] {
-  const parts = pieces.map((piece) => ({ ...piece, data: extractPiece(piece, values), dtype }));
-  if (!pieces[0]!.within) return parts.map(({ name, shape, data }) => ({ name, shape, data, dtype }));
+  const parts = pieces.map(({ name, shape, ...piece }) => ({
+    name,
+    shape,
+    data: valuesOf({ name, shape, ...piece }, values),
+    dtype,
+  }));
+  if (!pieces[0]!.within) return parts;
   const data = Float32Array.from(parts.flatMap((part) => [...part.data]));
   return [{ name: pieces[0]!.name, shape: pieces[0]!.within.shape, data, dtype }];
 }
