@@ -6,6 +6,7 @@ import { exportCommand } from './commands/export.js';
 import { inspectCommand } from './commands/inspect.js';
 import { linkTensorflowCommand } from './commands/link-tensorflow.js';
 import { logitsCommand } from './commands/logits.js';
+import { pullCommand } from './commands/pull.js';
 import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
@@ -20,6 +21,7 @@ const commands = {
   logits: logitsCommand,
   inspect: inspectCommand,
   export: exportCommand,
+  pull: pullCommand,
   'link-tensorflow': linkTensorflowCommand,
 };
 
