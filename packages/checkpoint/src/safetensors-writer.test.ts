@@ -51,6 +51,23 @@ describe('writeSafetensors', () => {
     expect(back[255]).toBe(255);
   });
 
+  it('makes values when it writes them, one tensor after the other, and the same file as from arrays', async () => {
+    const { sha256 } = await writeSafetensors(path, [a, b]);
+    const order: string[] = [];
+    const late = ({ data, ...tensor }: NamedArray): NamedArray => ({
+      ...tensor,
+      data: async () => {
+        order.push(tensor.name);
+        return data as Float32Array;
+      },
+    });
+    expect((await writeSafetensors(path, [late(b), late(a)])).sha256).toBe(sha256);
+    expect(order).toEqual(['a', 'b']);
+    const short = { ...late(a), shape: [3] };
+    await expect(writeSafetensors(path, [short])).rejects.toThrow('expected 3 values for shape [3], got 2');
+    expect((await openCheckpoint(path)).names).toEqual(['a', 'b']);
+  });
+
   it('keeps the order of names that look like numbers', async () => {
     const named = (name: string): NamedArray => ({ name, shape: [1], data: Float32Array.of(Number(name)) });
     await writeSafetensors(path, ['10', '2', '1'].map(named));

@@ -10,14 +10,20 @@ import { replaceFile, writeAll, writeFileAtomic } from './write-file-atomic.js';
 /** The types the writer stores. */
 export type WritableDtype = 'F32' | 'F16' | 'BF16' | 'I32' | 'U8';
 
+/** Values of a tensor. */
+type TensorValues = Float32Array | Int32Array | Uint8Array;
+
 /** A tensor to write. */
 export interface NamedArray {
   /** Its name in the file. */
   readonly name: string;
   /** Its dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /** Its values in row-major order. Only read, never kept. */
-  readonly data: Float32Array | Int32Array | Uint8Array;
+  /**
+   * Its values in row-major order. Only read, never kept. A function makes them when the tensor is written, so that
+   * memory holds one tensor at a time.
+   */
+  readonly data: TensorValues | (() => Promise<Float32Array>);
   /** The type to store: F32 (the default), F16 or BF16 for a Float32Array, I32 for an Int32Array, U8 for a Uint8Array. */
   readonly dtype?: WritableDtype;
 }
@@ -48,12 +54,28 @@ const CHUNK = 2 ** 20;
 
 function dtypeFor({ name, data, dtype }: NamedArray): WritableDtype {
   const fitting: WritableDtype[] =
-    data instanceof Float32Array ? ['F32', 'F16', 'BF16'] : data instanceof Int32Array ? ['I32'] : ['U8'];
+    data instanceof Int32Array ? ['I32'] : data instanceof Uint8Array ? ['U8'] : ['F32', 'F16', 'BF16'];
   if (dtype === undefined) return fitting[0];
   if (fitting.includes(dtype)) return dtype;
   throw new Error(
-    `checkpoint: writing tensor "${name}": expected dtype ${fitting.join(' or ')} for a ${data.constructor.name}, got ${dtype}.`,
+    `checkpoint: writing tensor "${name}": expected dtype ${fitting.join(' or ')} for a ${typeof data === 'function' ? 'Float32Array' : data.constructor.name}, got ${dtype}.`,
   );
+}
+
+function refuseLength({ name, shape }: NamedArray, { length }: TensorValues): void {
+  const size = shape.reduce((product, d) => product * d, 1);
+  if (size === length) return;
+  throw new Error(
+    `checkpoint: writing tensor "${name}": expected ${size} values for shape [${shape.join(', ')}], got ${length}.`,
+  );
+}
+
+/** The values, made if they must be. */
+async function valuesOf(tensor: NamedArray): Promise<TensorValues> {
+  if (typeof tensor.data !== 'function') return tensor.data;
+  const values = await tensor.data();
+  refuseLength(tensor, values);
+  return values;
 }
 
 function plan(tensors: Iterable<NamedArray>): Planned[] {
@@ -71,9 +93,7 @@ function plan(tensors: Iterable<NamedArray>): Planned[] {
       );
     }
     const size = shape.reduce((product, d) => product * d, 1);
-    if (size !== data.length) {
-      throw new Error(`${where}: expected ${size} values for shape [${shape.join(', ')}], got ${data.length}.`);
-    }
+    if (typeof data !== 'function') refuseLength(tensor, data);
     const dtype = dtypeFor(tensor);
     planned.set(name, { name, shape, data, dtype, bytes: size * bytesPerElement(dtype) });
   }
@@ -113,8 +133,8 @@ function refuseOverflow(name: string, values: Float32Array, halves: Uint16Array)
 }
 
 /** The bytes of one chunk as they go to disk. */
-function encodeChunk({ name, data, dtype }: Planned, start: number): Uint8Array {
-  const chunk = data.subarray(start, start + CHUNK);
+function encodeChunk({ name, dtype }: Planned, values: TensorValues, start: number): Uint8Array {
+  const chunk = values.subarray(start, start + CHUNK);
   let stored: Float32Array | Int32Array | Uint8Array | Uint16Array = chunk;
   if (dtype === 'BF16') stored = float32ToBfloat16(chunk as Float32Array);
   if (dtype === 'F16') {
@@ -139,7 +159,8 @@ async function writePlanned(
     };
     await put(headerBytes(tensors, metadata));
     for (const tensor of tensors) {
-      for (let start = 0; start < tensor.data.length; start += CHUNK) await put(encodeChunk(tensor, start));
+      const values = await valuesOf(tensor);
+      for (let start = 0; start < values.length; start += CHUNK) await put(encodeChunk(tensor, values, start));
     }
     return { bytes, sha256: hash.digest('hex') };
   });
