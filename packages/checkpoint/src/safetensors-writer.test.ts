@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from './checkpoint-reader.js';
 import { parseHeader } from './header.js';
-import { type NamedArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
+import { type LateArray, type NamedArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
 import { replaceFile, writeFileAtomic } from './write-file-atomic.js';
 
 let folder: string;
@@ -52,9 +52,9 @@ describe('writeSafetensors', () => {
   });
 
   it('makes values when it writes them, one tensor after the other, and the same file as from arrays', async () => {
-    const { sha256 } = await writeSafetensors(path, [a, b]);
+    const { sha256, bytes } = await writeSafetensors(path, [a, b]);
     const order: string[] = [];
-    const late = ({ data, ...tensor }: NamedArray): NamedArray => ({
+    const late = ({ data, ...tensor }: NamedArray): LateArray => ({
       ...tensor,
       data: async () => {
         order.push(tensor.name);
@@ -65,7 +65,7 @@ describe('writeSafetensors', () => {
     expect(order).toEqual(['a', 'b']);
     const short = { ...late(a), shape: [3] };
     await expect(writeSafetensors(path, [short])).rejects.toThrow('expected 3 values for shape [3], got 2');
-    expect((await openCheckpoint(path)).names).toEqual(['a', 'b']);
+    expect((await stat(path)).size).toBe(bytes);
   });
 
   it('keeps the order of names that look like numbers', async () => {

@@ -19,13 +19,16 @@ export interface NamedArray {
   readonly name: string;
   /** Its dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /**
-   * Its values in row-major order. Only read, never kept. A function makes them when the tensor is written, so that
-   * memory holds one tensor at a time.
-   */
-  readonly data: TensorValues | (() => Promise<Float32Array>);
+  /** Its values in row-major order. Only read, never kept. */
+  readonly data: TensorValues;
   /** The type to store: F32 (the default), F16 or BF16 for a Float32Array, I32 for an Int32Array, U8 for a Uint8Array. */
   readonly dtype?: WritableDtype;
+}
+
+/** A tensor whose values are made when it is written, so that memory holds one at a time. */
+export interface LateArray extends Omit<NamedArray, 'data'> {
+  /** Its values in row-major order, to be stored as F32, F16 or BF16. */
+  readonly data: () => Promise<Float32Array>;
 }
 
 /** What was written. */
@@ -44,15 +47,15 @@ export interface ShardOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-interface Planned extends NamedArray {
+type Planned = (NamedArray | LateArray) & {
   readonly dtype: WritableDtype;
   readonly bytes: number;
-}
+};
 
 /** Elements converted at a time, so that a large tensor never exists twice in memory. */
 const CHUNK = 2 ** 20;
 
-function dtypeFor({ name, data, dtype }: NamedArray): WritableDtype {
+function dtypeFor({ name, data, dtype }: NamedArray | LateArray): WritableDtype {
   const fitting: WritableDtype[] =
     data instanceof Int32Array ? ['I32'] : data instanceof Uint8Array ? ['U8'] : ['F32', 'F16', 'BF16'];
   if (dtype === undefined) return fitting[0];
@@ -62,7 +65,7 @@ function dtypeFor({ name, data, dtype }: NamedArray): WritableDtype {
   );
 }
 
-function refuseLength({ name, shape }: NamedArray, { length }: TensorValues): void {
+function refuseLength({ name, shape }: NamedArray | LateArray, { length }: TensorValues): void {
   const size = shape.reduce((product, d) => product * d, 1);
   if (size === length) return;
   throw new Error(
@@ -71,14 +74,14 @@ function refuseLength({ name, shape }: NamedArray, { length }: TensorValues): vo
 }
 
 /** The values, made if they must be. */
-async function valuesOf(tensor: NamedArray): Promise<TensorValues> {
+async function valuesOf(tensor: NamedArray | LateArray): Promise<TensorValues> {
   if (typeof tensor.data !== 'function') return tensor.data;
   const values = await tensor.data();
   refuseLength(tensor, values);
   return values;
 }
 
-function plan(tensors: Iterable<NamedArray>): Planned[] {
+function plan(tensors: Iterable<NamedArray | LateArray>): Planned[] {
   const planned = new Map<string, Planned>();
   for (const tensor of tensors) {
     const { name, shape, data } = tensor;
@@ -95,7 +98,7 @@ function plan(tensors: Iterable<NamedArray>): Planned[] {
     const size = shape.reduce((product, d) => product * d, 1);
     if (typeof data !== 'function') refuseLength(tensor, data);
     const dtype = dtypeFor(tensor);
-    planned.set(name, { name, shape, data, dtype, bytes: size * bytesPerElement(dtype) });
+    planned.set(name, { ...tensor, dtype, bytes: size * bytesPerElement(dtype) });
   }
   // Wide types first, as the reference writer does, so that every tensor starts at a multiple of its element's size.
   return [...planned.values()].sort(
@@ -179,7 +182,7 @@ async function writePlanned(
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Iterable<NamedArray>,
+  tensors: Iterable<NamedArray | LateArray>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<WrittenFile> {
   return writePlanned(path, plan(tensors), metadata);
@@ -195,7 +198,7 @@ export async function writeSafetensors(
  */
 export async function writeShardedSafetensors(
   directory: string,
-  tensors: Iterable<NamedArray>,
+  tensors: Iterable<NamedArray | LateArray>,
   { maxShardBytes, metadata = {} }: ShardOptions,
 ): Promise<string[]> {
   if (!(maxShardBytes > 0)) {
