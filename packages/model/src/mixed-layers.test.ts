@@ -100,7 +100,8 @@ describeOnBackends('a model with dense layers between mixtures', (backend) => {
     expect(() => model.forward(batch, { replay: [one, broken] })).toThrow(
       'model.layers.3: replayTensor: layer 3 sends token 0 to expert 0 twice.',
     );
-    tf.dispose([batch, { ...first }, { ...again }]);
+    for (const { logits, routings } of [first, again]) tf.dispose([logits, ...routings]);
+    batch.dispose();
     model.dispose();
   });
 
