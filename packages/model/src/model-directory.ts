@@ -18,7 +18,7 @@ import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.
 import { ownTensorMap } from './own-layout/tensor-map.js';
 
 /** How a checkpoint names and arranges what a model holds. */
-interface CheckpointLayout {
+export interface CheckpointLayout {
   /** Our paths, each with the pieces that make it up. */
   tensors(config: ModelConfig): Map<string, TensorPiece[]>;
   /** `config.json`. */
@@ -28,14 +28,25 @@ interface CheckpointLayout {
 const huggingFace: CheckpointLayout = { tensors: tensorMap, toJson: configToHuggingFace };
 const own: CheckpointLayout = { tensors: ownTensorMap, toJson: configToOwn };
 
-const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+/** The layout that a model is written in. */
+export function layoutToWrite(config: ModelConfig): CheckpointLayout {
+  return fitsHuggingFace(config) ? huggingFace : own;
+}
+
+/** The layout of a `config.json`. */
+export function layoutOf(content: unknown): CheckpointLayout {
+  return isOwn(content) ? own : huggingFace;
+}
+
+/** What a `config.json` calls the types of weights. */
+export const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
   return configFromJson(...(await readConfigJson(directory)));
 }
 
-async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
+export async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
   const file = join(directory, 'config.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new Error(`${file}: cannot be read; a model folder holds config.json and model.safetensors.`, { cause });
@@ -73,7 +84,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = (isOwn(json) ? own : huggingFace).tensors(config);
+    const map = layoutOf(json).tensors(config);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
     try {
@@ -101,7 +112,7 @@ async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, 
   }
 }
 
-function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
+export function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
   const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
   const present = new Set(reader.names);
   for (const { name, shape } of wanted.values()) {
@@ -140,7 +151,7 @@ export async function saveModelDirectory(
     }
   }
   await mkdir(directory, { recursive: true });
-  const layout = fitsHuggingFace(model.config) ? huggingFace : own;
+  const layout = layoutToWrite(model.config);
   const map = layout.tensors(model.config);
   const buffers = model.buffers();
   const tensors: NamedArray[] = [];
