@@ -8,6 +8,7 @@ import { logitsCommand } from './commands/logits.js';
 import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
+import { upcycleCommand } from './commands/upcycle.js';
 import { type KnownOption, refuseUnknownOptions } from './refuse-unknown-options.js';
 
 const commands = {
@@ -18,6 +19,7 @@ const commands = {
   route: routeCommand,
   logits: logitsCommand,
   inspect: inspectCommand,
+  upcycle: upcycleCommand,
   'link-tensorflow': linkTensorflowCommand,
 };
 
