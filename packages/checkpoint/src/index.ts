@@ -4,8 +4,8 @@ export type { SafetensorsDtype } from './dtype.js';
 export { float16ToFloat32, float32ToFloat16 } from './float16.js';
 export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
 export {
-  type LateArray,
   type NamedArray,
+  type PendingArray,
   type ShardOptions,
   type WritableDtype,
   type WrittenFile,

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from './checkpoint-reader.js';
 import { parseHeader } from './header.js';
-import { type LateArray, type NamedArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
+import { type NamedArray, type PendingArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
 import { replaceFile, writeFileAtomic } from './write-file-atomic.js';
 
 let folder: string;
@@ -51,23 +51,6 @@ describe('writeSafetensors', () => {
     expect(back[255]).toBe(255);
   });
 
-  it('makes values when it writes them, one tensor after the other, and the same file as from arrays', async () => {
-    const { sha256, bytes } = await writeSafetensors(path, [a, b]);
-    const order: string[] = [];
-    const late = ({ data, ...tensor }: NamedArray): LateArray => ({
-      ...tensor,
-      data: async () => {
-        order.push(tensor.name);
-        return data as Float32Array;
-      },
-    });
-    expect((await writeSafetensors(path, [late(b), late(a)])).sha256).toBe(sha256);
-    expect(order).toEqual(['a', 'b']);
-    const short = { ...late(a), shape: [3] };
-    await expect(writeSafetensors(path, [short])).rejects.toThrow('expected 3 values for shape [3], got 2');
-    expect((await stat(path)).size).toBe(bytes);
-  });
-
   it('keeps the order of names that look like numbers', async () => {
     const named = (name: string): NamedArray => ({ name, shape: [1], data: Float32Array.of(Number(name)) });
     await writeSafetensors(path, ['10', '2', '1'].map(named));
@@ -94,6 +77,34 @@ describe('writeSafetensors', () => {
   ])('refuses %j and leaves the old file', async (tensors, message) => {
     await writeFile(path, 'old');
     await expect(writeSafetensors(path, tensors)).rejects.toThrow(message);
+    expect(await readFile(path, 'utf8')).toBe('old');
+    expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  it('asks for pending tensors one by one, in the order of the file, and writes the same bytes', async () => {
+    const events: string[] = [];
+    const pending = ({ name, shape, data, dtype }: NamedArray): PendingArray => ({
+      ...{ name, shape, dtype: dtype ?? (data instanceof Uint8Array ? 'U8' : 'F32') },
+      read: async () => {
+        events.push(`${name} asked`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        events.push(`${name} given`);
+        return data;
+      },
+    });
+    const first = await writeSafetensors(path, [a, b, c]);
+    const second = await writeSafetensors(path, [pending(c), a, pending(b)]);
+    expect(second).toEqual(first);
+    expect(events).toEqual(['b asked', 'b given', 'c asked', 'c given']);
+  });
+
+  it.each<[PendingArray['dtype'], PendingArray['read'], string]>([
+    ['F32', async () => Float32Array.of(1), 'writing tensor "late": expected 2 values for shape [2], got 1'],
+    ['U8', async () => Float32Array.of(1, 2), 'expected dtype F32 or F16 or BF16 for a Float32Array, got U8'],
+    ['F32', () => Promise.reject(new Error('the device is gone')), 'the device is gone'],
+  ])('refuses a pending %s that comes as something else, and leaves the old file', async (dtype, read, message) => {
+    await writeFile(path, 'old');
+    await expect(writeSafetensors(path, [a, { name: 'late', shape: [2], dtype, read }])).rejects.toThrow(message);
     expect(await readFile(path, 'utf8')).toBe('old');
     expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });

@@ -1,45 +1,13 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import {
-  type CheckpointReader,
-  type NamedArray,
-  openCheckpoint,
-  writeFileAtomic,
-  writeSafetensors,
-} from '@therapeutic-moe/checkpoint';
-import { Linear } from '@therapeutic-moe/nn';
+import { type CheckpointReader, openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { CausalLm } from './causal-lm.js';
-import { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
-import { fitsHuggingFace } from './hugging-face/fits.js';
-import { extractPiece, placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { configFromHuggingFace } from './hugging-face/config.js';
+import { placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
 import type { ModelConfig } from './model-config.js';
-import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
+import { configFromOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
-
-/** How a checkpoint names and arranges what a model holds. */
-export interface CheckpointLayout {
-  /** Our paths, each with the pieces that make it up. */
-  tensors(config: ModelConfig): Map<string, TensorPiece[]>;
-  /** `config.json`. */
-  toJson(config: ModelConfig, dtype: string): object;
-}
-
-const huggingFace: CheckpointLayout = { tensors: tensorMap, toJson: configToHuggingFace };
-const own: CheckpointLayout = { tensors: ownTensorMap, toJson: configToOwn };
-
-/** The layout that a model is written in. */
-export function layoutToWrite(config: ModelConfig): CheckpointLayout {
-  return fitsHuggingFace(config) ? huggingFace : own;
-}
-
-/** The layout of a `config.json`. */
-export function layoutOf(content: unknown): CheckpointLayout {
-  return isOwn(content) ? own : huggingFace;
-}
-
-/** What a `config.json` calls the types of weights. */
-export const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
@@ -73,6 +41,11 @@ function isOwn(content: unknown): boolean {
   return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
 }
 
+/** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. */
+export function checkpointTensors(content: unknown, config: ModelConfig): Map<string, TensorPiece[]> {
+  return (isOwn(content) ? ownTensorMap : tensorMap)(config);
+}
+
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
  *
@@ -84,7 +57,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = layoutOf(json).tensors(config);
+    const map = checkpointTensors(json, config);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
     try {
@@ -129,40 +102,4 @@ export function checkTensors(reader: CheckpointReader, map: Map<string, TensorPi
       `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
     );
   }
-}
-
-/**
- * Writes `config.json` and `model.safetensors`: in Hugging Face's layout, readable by transformers 5, where Mixtral (or
- * Mistral for a dense model) can say what the config says; otherwise in our own, with `model_type` `therapeutic_moe`.
- * Buffers stay float32.
- *
- * @throws when an adapter is attached (save it as an adapter, or merge it for good).
- */
-export async function saveModelDirectory(
-  model: CausalLm,
-  directory: string,
-  { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
-): Promise<void> {
-  for (const [path, linear] of model.linears()) {
-    if (!(linear instanceof Linear)) {
-      throw new Error(
-        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
-      );
-    }
-  }
-  await mkdir(directory, { recursive: true });
-  const layout = layoutToWrite(model.config);
-  const map = layout.tensors(model.config);
-  const buffers = model.buffers();
-  const tensors: NamedArray[] = [];
-  for (const [path, variable] of variablesOf(model)) {
-    const values = (await variable.data()) as Float32Array;
-    const stored = buffers.has(path) ? 'F32' : dtype;
-    for (const piece of map.get(path)!) {
-      tensors.push({ name: piece.name, shape: piece.shape, data: extractPiece(piece, values), dtype: stored });
-    }
-  }
-  await writeSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
-  const config = layout.toJson(model.config, dtypeNames[dtype]);
-  await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }

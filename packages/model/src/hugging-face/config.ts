@@ -1,7 +1,8 @@
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
-import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
+import { OWN_SECTION } from './own-section.js';
+import { ropeFromHuggingFace } from './rope.js';
 
 /** A `config.json` as read. Unknown keys are tolerated here and only here: Hugging Face adds some in every release. */
 type Json = Readonly<Record<string, unknown>>;
@@ -11,9 +12,6 @@ type Json = Readonly<Record<string, unknown>>;
  * `rope_theta` was written rely on it.
  */
 const defaultTheta = { mistral: 10_000, mixtral: 1_000_000 } as const;
-
-/** Name of the section of our own that a checkpoint's `config.json` may carry. */
-const OWN_SECTION = 'therapeutic_moe';
 
 /**
  * Translates a `config.json` of `mistral` or `mixtral`.
@@ -100,36 +98,4 @@ function windowFromHuggingFace(json: Json, positions: number, file: string): num
 function tokenId(value: unknown): number | undefined {
   const first = Array.isArray(value) ? value[0] : value;
   return typeof first === 'number' ? first : undefined;
-}
-
-/**
- * The `config.json` of a model: Mixtral with experts, Mistral without; domain names go into a section of our own, which
- * other readers ignore.
- */
-export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
-  const { mixture } = config;
-  return {
-    architectures: [mixture ? 'MixtralForCausalLM' : 'MistralForCausalLM'],
-    attention_dropout: 0,
-    ...(config.bosTokenId === undefined ? {} : { bos_token_id: config.bosTokenId }),
-    dtype,
-    ...(config.eosTokenId === undefined ? {} : { eos_token_id: config.eosTokenId }),
-    head_dim: config.headDim,
-    hidden_act: 'silu',
-    hidden_size: config.hiddenSize,
-    initializer_range: config.initializerRange,
-    intermediate_size: config.intermediateSize,
-    max_position_embeddings: config.maxPositionEmbeddings,
-    model_type: mixture ? 'mixtral' : 'mistral',
-    num_attention_heads: config.numAttentionHeads,
-    ...(mixture ? { num_experts_per_tok: mixture.numExpertsPerTok, num_local_experts: mixture.numExperts } : {}),
-    num_hidden_layers: config.numHiddenLayers,
-    num_key_value_heads: config.numKeyValueHeads,
-    rms_norm_eps: config.rmsNormEps,
-    ...ropeToHuggingFace(config),
-    sliding_window: config.slidingWindow ?? null,
-    tie_word_embeddings: config.tieWordEmbeddings,
-    vocab_size: config.vocabSize,
-    ...(mixture?.domains ? { [OWN_SECTION]: { domains: mixture.domains } } : {}),
-  };
 }

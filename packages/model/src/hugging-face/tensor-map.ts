@@ -100,16 +100,3 @@ export function placePiece({ shape, start, rowStride }: TensorPiece, source: Flo
     for (let o = 0; o < outputs; o++) target[row + o] = source[o * inputs + i]!;
   }
 }
-
-/** Copies a block of our parameter's values out, in Hugging Face's order. */
-export function extractPiece({ shape, start, rowStride }: TensorPiece, source: Float32Array): Float32Array {
-  const size = shape.reduce((a, b) => a * b, 1);
-  if (rowStride === undefined) return source.slice(start, start + size);
-  const [outputs, inputs] = shape as [number, number];
-  const target = new Float32Array(size);
-  for (let i = 0; i < inputs; i++) {
-    const row = start + i * rowStride;
-    for (let o = 0; o < outputs; o++) target[o * inputs + i] = source[row + o]!;
-  }
-  return target;
-}

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CheckpointReader } from '@therapeutic-moe/checkpoint';
 import { DecoderLayer } from '../decoder-layer.js';
-import { extractPiece, placePiece, type TensorPiece } from '../hugging-face/tensor-map.js';
+import { placePiece, type TensorPiece } from '../hugging-face/tensor-map.js';
 import type { ModelConfig } from '../model-config.js';
+import { extractPiece } from './extract-piece.js';
 
 /** A dense checkpoint, read one parameter at a time. */
 export class BaseReader {

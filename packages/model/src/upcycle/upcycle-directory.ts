@@ -1,21 +1,12 @@
-import { mkdir, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
-import type { Noise } from '@therapeutic-moe/experts';
+import { openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { seedFor } from '@therapeutic-moe/nn';
 import type { DecoderLayer } from '../decoder-layer.js';
 import type { DenseFeedForward } from '../feed-forward.js';
 import { expertSize, mixtureLayers } from '../mixture-layers.js';
 import type { ModelConfig } from '../model-config.js';
-import {
-  checkTensors,
-  configFromJson,
-  dtypeNames,
-  layoutOf,
-  layoutToWrite,
-  readConfigJson,
-} from '../model-directory.js';
+import { checkpointTensors, checkTensors, configFromJson, readConfigJson } from '../model-directory.js';
+import { checkpointPlan, dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
 import { BaseReader } from './base-reader.js';
 import { type DomainPrompt, type PromptTokens, readPrompts } from './domain-prompts.js';
 import { dealNeurons } from './neurons.js';
@@ -25,7 +16,7 @@ import { type UpcycledMixture, upcycledConfig } from './upcycled-config.js';
 import { upcycledTensors } from './upcycled-tensors.js';
 
 /** How a dense checkpoint becomes a mixture. */
-export interface UpcycleDirectoryOptions {
+export interface UpcycleDirectoryOptions extends SaveModelOptions {
   readonly mixture: UpcycledMixture;
   /** Texts of the domains, for the routers; domain i is that of expert i. Absent: routers at random. */
   readonly prompts?: readonly DomainPrompt[];
@@ -33,11 +24,10 @@ export interface UpcycleDirectoryOptions {
   readonly noiseDeviation?: number;
   /** Of random routers, the choice of neurons at random, and noise. */
   readonly seed: number;
-  /** Absent: what the base is stored as. */
+  /** What weights are stored as; default what the base's are. */
   readonly dtype?: CheckpointDtype;
 }
 
-/** Types that weights are stored as. */
 type CheckpointDtype = keyof typeof dtypeNames;
 
 /** What upcycling made. */
@@ -58,47 +48,33 @@ export interface UpcycledCheckpoint {
  * Works from file to file: host memory holds one tensor and one feed-forward at a time, and the device nothing (noise
  * aside: one expert). Prompts pass through the base layer by layer first, which the device holds one of.
  *
- * @param output a folder without a checkpoint; it gets `config.json` and `model.safetensors`.
+ * @param output gets `config.json` and `model.safetensors`, in the layout that `saveModelDirectory` would write.
  * @throws before anything is written when base, mixture and prompts do not fit each other.
  */
 export async function upcycleDirectory(
   base: string,
   output: string,
-  { mixture, prompts, noiseDeviation, seed, dtype: asked }: UpcycleDirectoryOptions,
+  { mixture, prompts, noiseDeviation, seed, dtype: asked, maxShardBytes, onProgress }: UpcycleDirectoryOptions,
 ): Promise<UpcycledCheckpoint> {
   const [json, file] = await readConfigJson(base);
   const dense = configFromJson(json, file);
   const config = upcycledConfig(dense, mixture);
-  await refuseCheckpoint(output);
   const checkpoint = await openCheckpoint(base);
   try {
-    const map = layoutOf(json).tensors(dense);
+    const map = checkpointTensors(json, dense);
     checkTensors(checkpoint, map, base);
     const reader = new BaseReader(dense, checkpoint, map);
-    const dtype = asked ?? storedDtype(checkpoint.entry(map.get('model.norm.weight')![0]!.name).dtype);
+    const dtype = asked ?? storedDtype(checkpoint.entry('model.norm.weight').dtype);
     const plans = prompts ? await planByPrompts(reader, config, prompts) : await planAtRandom(config, dense, seed);
-    const noise: Noise | undefined = noiseDeviation === undefined ? undefined : { deviation: noiseDeviation, seed };
-    const target = layoutToWrite(config);
-    const tensors = upcycledTensors({ base: reader, plans, ...(noise && { noise }) }, target.tensors(config), dtype);
-    await mkdir(output, { recursive: true });
-    await writeSafetensors(join(output, 'model.safetensors'), tensors, { format: 'pt' });
-    const text = JSON.stringify(target.toJson(config, dtypeNames[dtype]), null, 2);
-    await writeFileAtomic(join(output, 'config.json'), `${text}\n`);
+    const noise = noiseDeviation === undefined ? {} : { noise: { deviation: noiseDeviation, seed } };
+    const target = checkpointPlan(config);
+    const tensors = upcycledTensors({ base: reader, plans, ...noise }, target.tensors, dtype);
+    await writeCheckpoint(output, target, tensors, { dtype, maxShardBytes, onProgress });
     const layers = [...plans].map(([layer, { agreement, difference }]) => ({ layer, agreement, difference }));
     return { base: dense, config, dtype, layers };
   } finally {
     await checkpoint.close();
   }
-}
-
-/** A folder with a checkpoint may be the base, or hold shards that would lie beside the new file. */
-async function refuseCheckpoint(output: string): Promise<void> {
-  const names = await readdir(output).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-  const found = names.find((name) => name.endsWith('.safetensors') || name === 'config.json');
-  if (found) throw new Error(`upcycle: ${output} holds ${found} already; name a new folder.`);
 }
 
 function storedDtype(dtype: string): CheckpointDtype {

@@ -1,9 +1,10 @@
-import type { LateArray, WritableDtype } from '@therapeutic-moe/checkpoint';
+import type { PendingArray, WritableDtype } from '@therapeutic-moe/checkpoint';
 import type { Noise } from '@therapeutic-moe/experts';
 import { seedFor } from '@therapeutic-moe/nn';
-import { extractPiece, type TensorPiece } from '../hugging-face/tensor-map.js';
+import type { TensorPiece } from '../hugging-face/tensor-map.js';
 import type { BaseReader } from './base-reader.js';
 import { type FeedForwardWeights, takeNeurons, withNoise } from './expert-weights.js';
+import { extractPiece } from './extract-piece.js';
 import type { LayerPlan } from './plan-layer.js';
 
 /** What the tensors of an upcycled checkpoint are made of. */
@@ -24,21 +25,21 @@ const mixtureParts = /^model\.layers\.(\d+)\.block_sparse_moe\.(?:gate\.weight|e
  *
  * @param map the new checkpoint's pieces of each parameter.
  */
-export function* upcycledTensors(
+export function upcycledTensors(
   parts: UpcycledParts,
   map: ReadonlyMap<string, readonly TensorPiece[]>,
   dtype: WritableDtype,
-): Generator<LateArray> {
+): PendingArray[] {
   const experts = new ExpertSource(parts);
-  for (const [path, pieces] of map) {
+  return [...map].flatMap(([path, pieces]) => {
     const [, layer, name] = mixtureParts.exec(path) ?? [];
-    const values = (piece: TensorPiece): Promise<Float32Array> => {
+    const values = async (piece: TensorPiece): Promise<Float32Array> => {
       if (layer === undefined) return parts.base.readPiece(path, piece);
-      if (name === undefined) return Promise.resolve(extractPiece(piece, parts.plans.get(Number(layer))!.gate));
+      if (name === undefined) return extractPiece(piece, parts.plans.get(Number(layer))!.gate);
       return experts.piece(Number(layer), name === 'down_proj' ? 'down' : 'gateUp', piece);
     };
-    for (const piece of pieces) yield { name: piece.name, shape: piece.shape, dtype, data: () => values(piece) };
-  }
+    return pieces.map((piece) => ({ name: piece.name, shape: piece.shape, dtype, read: () => values(piece) }));
+  });
 }
 
 /** Makes the weights of experts; it keeps the feed-forward and the expert it made last. */

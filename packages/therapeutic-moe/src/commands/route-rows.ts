@@ -56,10 +56,7 @@ async function* readLines(path: string): AsyncGenerator<string> {
   }
 }
 
-async function* readRows(
-  path: string,
-  fields: string,
-): AsyncGenerator<{ number: number; where: string; json: Json }> {
+async function* readRows(path: string, fields: string): AsyncGenerator<{ number: number; where: string; json: Json }> {
   let number = 0;
   for await (const line of readLines(path)) {
     number++;

@@ -1,11 +1,7 @@
-import { copyFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type BackendChoice, useBackend } from '@therapeutic-moe/backend';
 import {
   countParameters,
   type DomainPrompt,
-  mixtureLayers,
-  type ParameterCount,
   therapeuticDomains,
   type UpcycledCheckpoint,
   upcycleDirectory,
@@ -13,6 +9,8 @@ import {
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { defineCommand } from 'citty';
 import { domainPrompts } from '../domain-prompts.js';
+import { fillFolder } from '../fill-folder.js';
+import { copyGenerationConfig, copyTokenizer } from '../tokenizer-files.js';
 import { errorLogger, modelOptions } from './model-options.js';
 import { readIds, readNumber } from './numbers.js';
 import { type DomainText, readDomainTexts } from './route-rows.js';
@@ -20,14 +18,8 @@ import { type DomainText, readDomainTexts } from './route-rows.js';
 /** Types of `--dtype` and what checkpoints call them. */
 const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 
-/** What lies beside the weights of a checkpoint and stays as it is. */
-const companions = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'chat_template.jinja',
-  'generation_config.json',
-];
+/** Most bytes of a weight file, as transformers cuts them. */
+const SHARD_BYTES = 5e9;
 
 /** Makes a Mixture of Experts of a dense checkpoint. */
 export const upcycleCommand = defineCommand({
@@ -44,7 +36,8 @@ export const upcycleCommand = defineCommand({
     },
     router: {
       type: 'string',
-      description: 'JSONL with domain and text to make routers from, or random; default sentences of the four therapeutic domains',
+      description:
+        'JSONL with domain and text to make routers from, or random; default sentences of the four therapeutic domains',
       valueHint: 'FILE',
     },
     domains: { type: 'string', description: 'names of the experts; default the domains of the router, as they come' },
@@ -63,30 +56,37 @@ export const upcycleCommand = defineCommand({
     const dtype = args.dtype === undefined ? undefined : readDtype(args.dtype);
     const prompts = texts && (await encode(texts, mixture.domains!, args.base));
     await useBackend(args.backend as BackendChoice, { logger: errorLogger });
-    const made = await upcycleDirectory(args.base, args.output, { mixture, prompts, noiseDeviation: noise, seed, dtype });
-    for (const name of companions) {
-      await copyFile(join(args.base, name), join(args.output, name)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-      });
-    }
+    const made = await fillFolder(args.output, async () => {
+      const options = { mixture, prompts, noiseDeviation: noise, seed, dtype, maxShardBytes: SHARD_BYTES };
+      const written = await upcycleDirectory(args.base, args.output, options);
+      await copyTokenizer(args.base, args.output);
+      await copyGenerationConfig(args.base, args.output);
+      return written;
+    });
     const report = describe(made, noise);
-    if (args.json) console.log(JSON.stringify(report));
-    else console.log(asLines(report, { folder: args.output, prompts: prompts?.length }).join('\n'));
+    console.log(args.json ? JSON.stringify(report) : asLines(report).join('\n'));
   },
 });
 
 /** What was made, as `--json` prints it. */
 interface UpcycleReport {
-  readonly parameters: { readonly before: number; readonly after: ParameterCount };
+  readonly parameters: { readonly before: number; readonly after: number; readonly activePerToken: number };
   readonly dtype: string;
   readonly experts: number;
+  /** Neurons of an expert, and of the feed-forward that it was made from. */
+  readonly neurons: { readonly expert: number; readonly dense: number };
   readonly domains?: readonly string[];
-  /** How far the output may be from the dense model's: exactly as far as the layers say, by the noise, or not at all. */
-  readonly start: 'equal' | 'noise' | 'fewer neurons';
+  readonly noise?: number;
   readonly layers: UpcycledCheckpoint['layers'];
 }
 
-async function readTexts({ router, domains }: { router?: string; domains?: string }): Promise<DomainText[] | undefined> {
+async function readTexts({
+  router,
+  domains,
+}: {
+  router?: string;
+  domains?: string;
+}): Promise<DomainText[] | undefined> {
   if (router === 'random') return undefined;
   if (router !== undefined) return readDomainTexts(router);
   const unknown = domains?.split(',').find((name) => !Object.hasOwn(domainPrompts, name.trim()));
@@ -131,7 +131,9 @@ async function encode(texts: readonly DomainText[], domains: readonly string[], 
   const tokenizer = await Tokenizer.fromDirectory(base);
   const start = tokenizer.bosTokenId ?? tokenizer.eosTokenId;
   if (start === undefined)
-    throw new Error(`${base}: the tokenizer has neither a bos nor an eos token to start a text with; use --router random.`);
+    throw new Error(
+      `${base}: the tokenizer has neither a bos nor an eos token to start a text with; use --router random.`,
+    );
   return texts.flatMap(({ domain, text }) => {
     const expert = domains.indexOf(domain);
     return expert < 0 ? [] : [{ domain: expert, ids: [start, ...tokenizer.encode(text)] }];
@@ -140,13 +142,54 @@ async function encode(texts: readonly DomainText[], domains: readonly string[], 
 
 function describe({ base, config, dtype, layers }: UpcycledCheckpoint, noise: number | undefined): UpcycleReport {
   const { numExperts: experts, domains, moeIntermediateSize = config.intermediateSize } = config.mixture!;
-  const narrow = moeIntermediateSize < base.intermediateSize;
+  const { total: after, activePerToken } = countParameters(config);
   return {
-    parameters: { before: countParameters(base).total, after: countParameters(config) },
+    parameters: { before: countParameters(base).total, after, activePerToken },
     dtype: Object.entries(dtypes).find(([, stored]) => stored === dtype)![0],
     experts,
+    neurons: { expert: moeIntermediateSize, dense: base.intermediateSize },
     ...(domains && { domains }),
-    start: narrow ? 'fewer neurons' : noise === undefined ? 'equal' : 'noise',
+    ...(noise !== undefined && { noise }),
     layers,
   };
+}
+
+function asLines(report: UpcycleReport): string[] {
+  const { parameters, experts, neurons, domains, layers, dtype } = report;
+  const chance = `by chance ${percent(1 / experts)}`;
+  return [
+    ...layers.map(({ layer, agreement, difference }) =>
+      [
+        `layer ${String(layer).padStart(3)}`,
+        `${experts} experts of ${grouped(neurons.expert)} neurons`,
+        agreement === undefined
+          ? 'routed at random'
+          : `router agrees with ${percent(agreement)} of the prompts' tokens (${chance})`,
+        ...(difference === undefined ? [] : [`output differs by ${percent(difference)}`]),
+      ].join(', '),
+    ),
+    ...(domains ? [`domains           ${domains.join(', ')}`] : []),
+    `parameters        ${grouped(parameters.before)} before, ${grouped(parameters.after)} after, ${dtype}`,
+    `active per token  ${grouped(parameters.activePerToken)}`,
+    `output            ${startOf(report)}`,
+  ];
+}
+
+/** How far the new model's output is from the dense one's. */
+function startOf({ neurons, noise, layers }: UpcycleReport): string {
+  if (neurons.expert < neurons.dense) {
+    const measured = layers.some(({ difference }) => difference !== undefined);
+    const where = measured ? 'by what the layers say' : 'by how much was not measured, without prompts';
+    return `not the dense model's: experts have ${grouped(neurons.expert)} of ${grouped(neurons.dense)} neurons; it differs ${where}. Train before use.`;
+  }
+  if (noise !== undefined) return `near the dense model's: every expert but the first was moved by noise of ${noise}`;
+  return "the dense model's, whatever the routers choose: experts are equal and their weights sum to 1";
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+function grouped(count: number): string {
+  return count.toLocaleString('en');
 }
