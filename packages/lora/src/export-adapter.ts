@@ -64,7 +64,7 @@ async function rewrite(
   file: string,
   directory: string,
   config: LoraConfig,
-  { baseModel = '', dtype = 'F32' }: ExportAdapterOptions,
+  { baseModel, dtype = 'F32' }: ExportAdapterOptions,
   factorsOf: (reader: CheckpointReader) => Omit<PendingArray, 'dtype'>[],
 ): Promise<void> {
   const reader = await openCheckpoint(file);

@@ -33,9 +33,9 @@ const onlyValues: Record<string, readonly unknown[]> = {
  * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]`,
  * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`.
  *
- * @param baseModel what PEFT records as `base_model_name_or_path`.
+ * @param baseModel what PEFT records as `base_model_name_or_path`; absent: nothing.
  */
-export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel = ''): Promise<void> {
+export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel?: string): Promise<void> {
   const tensors: PendingArray[] = [...adapter.parameters()].map(([path, factor]) => ({
     ...{ name: peftName(path), shape: [...factor.shape].reverse(), dtype: 'F32' },
     read: () => turnedValues(factor),
@@ -61,7 +61,7 @@ export async function writePeftFiles(
   directory: string,
   config: LoraConfig,
   tensors: Iterable<PendingArray>,
-  baseModel: string,
+  baseModel?: string,
 ): Promise<void> {
   await mkdir(directory, { recursive: true });
   await writeSafetensors(join(directory, 'adapter_model.safetensors'), tensors, { format: 'pt' });
@@ -139,11 +139,11 @@ const unused = {
 };
 
 /** PEFT's fields, sorted by name as PEFT sorts them. */
-function configToPeft(config: LoraConfig, baseModel: string): Record<string, unknown> {
+function configToPeft(config: LoraConfig, baseModel?: string): Record<string, unknown> {
   const fields = {
     ...unused,
     alpha_pattern: config.alphaPattern,
-    base_model_name_or_path: baseModel,
+    base_model_name_or_path: baseModel ?? null,
     init_lora_weights: config.initLoraWeights,
     lora_alpha: config.loraAlpha,
     lora_dropout: config.loraDropout,
