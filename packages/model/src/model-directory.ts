@@ -41,9 +41,13 @@ function isOwn(content: unknown): boolean {
   return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
 }
 
-/** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. */
-export function checkpointTensors(content: unknown, config: ModelConfig): Map<string, TensorPiece[]> {
-  return (isOwn(content) ? ownTensorMap : tensorMap)(config);
+/** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. @param names of its tensors. */
+export function checkpointTensors(
+  content: unknown,
+  config: ModelConfig,
+  names: readonly string[],
+): Map<string, TensorPiece[]> {
+  return isOwn(content) ? ownTensorMap(config) : tensorMap(config, names);
 }
 
 /**
@@ -57,7 +61,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = checkpointTensors(json, config);
+    const map = checkpointTensors(json, config, reader.names);
     checkTensors(reader, map, directory);
     const model = CausalLm.empty(config);
     try {
@@ -80,15 +84,31 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
 async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
   for (const [path, variable] of variablesOf(model)) {
     const values = new Float32Array(variable.size);
-    for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
+    for (const [name, pieces] of byTensor(map.get(path)!)) {
+      const source = await reader.read(name);
+      for (const piece of pieces) placePiece(piece, partOf(piece, source), values);
+    }
     tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
   }
+}
+
+/** Pieces of the same tensor together, so that it is read once. */
+function byTensor(pieces: readonly TensorPiece[]): Map<string, TensorPiece[]> {
+  const tensors = new Map<string, TensorPiece[]>();
+  for (const piece of pieces) tensors.set(piece.name, [...(tensors.get(piece.name) ?? []), piece]);
+  return tensors;
+}
+
+/** The values of a piece, in those of its tensor. */
+function partOf({ shape, within }: TensorPiece, tensor: Float32Array): Float32Array {
+  return within ? tensor.subarray(within.start, within.start + shape.reduce((a, b) => a * b, 1)) : tensor;
 }
 
 export function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
   const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
   const present = new Set(reader.names);
-  for (const { name, shape } of wanted.values()) {
+  for (const { name, ...piece } of wanted.values()) {
+    const { shape } = piece.within ?? piece;
     if (!present.has(name))
       throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
     const found = reader.entry(name).shape;

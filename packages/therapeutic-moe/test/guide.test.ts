@@ -78,6 +78,9 @@ describe('the guide Bring your base model', () => {
 });
 
 async function lossesOf(path: string): Promise<[number, number]> {
-  const steps = (await readFile(path, 'utf8')).trim().split('\n').map((line) => JSON.parse(line).loss as number);
+  const steps = (await readFile(path, 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).loss as number);
   return [steps[0]!, steps.at(-1)!];
 }

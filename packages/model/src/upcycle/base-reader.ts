@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CheckpointReader } from '@therapeutic-moe/checkpoint';
 import { DecoderLayer } from '../decoder-layer.js';
+import { cutPiece } from '../hugging-face/piece-values.js';
 import { placePiece, type TensorPiece } from '../hugging-face/tensor-map.js';
 import type { ModelConfig } from '../model-config.js';
-import { extractPiece } from './extract-piece.js';
 
 /** A dense checkpoint, read one parameter at a time. */
 export class BaseReader {
@@ -30,7 +30,7 @@ export class BaseReader {
    */
   async readPiece(path: string, piece: TensorPiece): Promise<Float32Array> {
     const alike = this.map.get(path)!.find((own) => isAlike(own, piece));
-    return alike ? this.checkpoint.read(alike.name) : extractPiece(piece, await this.read(path));
+    return alike ? this.checkpoint.read(alike.name) : cutPiece(await this.read(path), piece);
   }
 
   /** A layer on the active backend; the caller disposes it. */

@@ -61,7 +61,7 @@ export async function upcycleDirectory(
   const config = upcycledConfig(dense, mixture);
   const checkpoint = await openCheckpoint(base);
   try {
-    const map = checkpointTensors(json, dense);
+    const map = checkpointTensors(json, dense, checkpoint.names);
     checkTensors(checkpoint, map, base);
     const reader = new BaseReader(dense, checkpoint, map);
     const dtype = asked ?? storedDtype(checkpoint.entry('model.norm.weight').dtype);

@@ -1,10 +1,10 @@
 import type { PendingArray, WritableDtype } from '@therapeutic-moe/checkpoint';
 import type { Noise } from '@therapeutic-moe/experts';
 import { seedFor } from '@therapeutic-moe/nn';
+import { cutPiece } from '../hugging-face/piece-values.js';
 import type { TensorPiece } from '../hugging-face/tensor-map.js';
 import type { BaseReader } from './base-reader.js';
 import { type FeedForwardWeights, takeNeurons, withNoise } from './expert-weights.js';
-import { extractPiece } from './extract-piece.js';
 import type { LayerPlan } from './plan-layer.js';
 
 /** What the tensors of an upcycled checkpoint are made of. */
@@ -35,7 +35,7 @@ export function upcycledTensors(
     const [, layer, name] = mixtureParts.exec(path) ?? [];
     const values = async (piece: TensorPiece): Promise<Float32Array> => {
       if (layer === undefined) return parts.base.readPiece(path, piece);
-      if (name === undefined) return extractPiece(piece, parts.plans.get(Number(layer))!.gate);
+      if (name === undefined) return cutPiece(parts.plans.get(Number(layer))!.gate, piece);
       return experts.piece(Number(layer), name === 'down_proj' ? 'down' : 'gateUp', piece);
     };
     return pieces.map((piece) => ({ name: piece.name, shape: piece.shape, dtype, read: () => values(piece) }));
@@ -63,7 +63,7 @@ class ExpertSource {
     const size = piece.shape.reduce((product, axis) => product * axis, 1);
     const first = Math.floor(piece.start / each);
     if (size <= each)
-      return extractPiece({ ...piece, start: piece.start - first * each }, (await this.#expert(layer, first))[matrix]);
+      return cutPiece((await this.#expert(layer, first))[matrix], { ...piece, start: piece.start - first * each });
     const stack = new Float32Array(size);
     for (let i = 0; i * each < size; i++) stack.set((await this.#expert(layer, first + i))[matrix], i * each);
     return stack;
