@@ -62,7 +62,9 @@ describe('the guide Bring your base model', () => {
     expect(reply.length).toBeGreaterThan(20);
     const [first, last] = await lossesOf('runs/lora/train.jsonl');
     expect(last).toBeLessThan(first! / 2);
-    expect(of('export --format hf --model runs/experts-lora')).toContain('Qwen2-MoE');
+    expect(of('export --format hf --model runs/trained-experts')).toContain('Qwen2-MoE');
+    expect(await expertsApart('runs/experts')).toBe(0);
+    expect(await expertsApart('runs/trained-experts/model')).toBeGreaterThan(0);
     const names = JSON.parse(await readFile('runs/peft/adapter_config.json', 'utf8'));
     expect(names.base_model_name_or_path).toBe('my-name/my-base');
   }, 240_000);
@@ -76,6 +78,16 @@ describe('the guide Bring your base model', () => {
     for (const [i, logit] of one.logits.entries()) expect(other.logits[i]).toBeCloseTo(logit, 4);
   });
 });
+
+/** The largest difference of the first two experts of layer 1. */
+async function expertsApart(directory: string): Promise<number> {
+  const model = await loadModelDirectory(directory);
+  const stack = model.parameters().get('model.layers.1.block_sparse_moe.experts.down_proj')!;
+  const values = await stack.data();
+  const size = values.length / stack.shape[0]!;
+  model.dispose();
+  return Math.max(...values.slice(0, size).map((x, i) => Math.abs(x - values[size + i]!)));
+}
 
 async function lossesOf(path: string): Promise<[number, number]> {
   const steps = (await readFile(path, 'utf8'))
