@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CheckpointReader } from '@therapeutic-moe/checkpoint';
 import { DecoderLayer } from '../decoder-layer.js';
-import { cutPiece } from '../hugging-face/piece-values.js';
-import { placePiece, type TensorPiece } from '../hugging-face/tensor-map.js';
+import { cutPiece, fitPiece } from '../hugging-face/piece-values.js';
+import type { TensorPiece } from '../hugging-face/tensor-map.js';
 import type { ModelConfig } from '../model-config.js';
 
 /** A dense checkpoint, read one parameter at a time. */
@@ -19,7 +19,7 @@ export class BaseReader {
     const pieces = this.map.get(path)!;
     if (isWhole(pieces)) return this.checkpoint.read(pieces[0]!.name);
     const values = new Float32Array(pieces.reduce((sum, { shape }) => sum + sizeOf(shape), 0));
-    for (const piece of pieces) placePiece(piece, await this.checkpoint.read(piece.name), values);
+    for (const piece of pieces) fitPiece(piece, await this.checkpoint.read(piece.name), values);
     return values;
   }
 
