@@ -10,7 +10,8 @@ needs: torch (CPU), transformers, peft.
 import json, sys, torch, transformers, peft
 
 base, adapter, again, ids = *sys.argv[1:4], json.loads(sys.argv[4])
-model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+model = transformers.AutoModelForCausalLM.from_pretrained(
+    base, dtype=torch.float32, experts_implementation='eager')
 model = peft.PeftModel.from_pretrained(model, adapter, is_trainable=True).eval()
 model.save_pretrained(again)
 logits = model(input_ids=torch.tensor([ids])).logits[0]

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
+import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
 import {
   type CausalLm,
   type HuggingFaceForm,
@@ -52,7 +53,7 @@ export async function exportModel(options: ExportModelOptions): Promise<Exported
   return fillFolder(output, async () => {
     const form = await writeWeights(options);
     const tokenizer = await copyTokenizer(source, output);
-    await copyGenerationConfig(source, output);
+    if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
     return {
       ...{ family: form.family, changes: form.changes, tokenizer: tokenizer.includes('tokenizer.json') },
       ...(await weightFiles(output)),
@@ -70,6 +71,13 @@ async function writeWeights({ backend, logger, output, ...options }: ExportModel
   } finally {
     model.dispose();
   }
+}
+
+/** What transformers makes of `config.json` where a model says nothing about sampling. */
+async function writeGenerationConfig({ config }: HuggingFaceForm, output: string): Promise<void> {
+  const tokens = { bos_token_id: config.bosTokenId, eos_token_id: config.eosTokenId };
+  const json = JSON.stringify({ _from_model_config: true, ...tokens }, null, 2);
+  await writeFileAtomic(join(output, 'generation_config.json'), `${json}\n`);
 }
 
 async function mergeAdapter(model: CausalLm, directory: string): Promise<void> {

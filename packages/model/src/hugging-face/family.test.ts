@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { tinyConfig } from '../../test/tiny-model.js';
 import type { ConfigOverrides } from '../index.js';
 import { configFromOwn, configToOwn } from '../own-layout/config.js';
+import { configFromHuggingFace } from './config.js';
+import { formToHuggingFace } from './config-to-hugging-face.js';
 import { huggingFaceForm, requireHuggingFaceForm } from './family.js';
 
 const yarn: RopeScaling = { type: 'yarn', factor: 2, originalMaxPositionEmbeddings: 8 };
@@ -10,11 +12,6 @@ const dynamic: RopeScaling = { type: 'dynamic', factor: 2, originalMaxPositionEm
 const mixture = tinyConfig().mixture!;
 const sharedExpert = { intermediateSize: 11, gate: true };
 const capacity = { capacityFactor: 1.25, evalCapacityFactor: 1.5 };
-
-function formOf(overrides: ConfigOverrides) {
-  const form = requireHuggingFaceForm(tinyConfig(overrides));
-  return [form.family, form.changes.map((change) => change.split(',')[0])] as const;
-}
 
 const zeros = 'a shared expert of width 1 is added';
 
@@ -44,8 +41,15 @@ describe('huggingFaceForm', () => {
       'mixtral',
       ['mixture.routerJitterNoise is left out', 'mixture.gateNoise is left out', 'mixture.capacity is left out'],
     ],
-  ])('%s', (_, overrides, family, changes) => {
-    expect(formOf(overrides)).toEqual([family, changes]);
+  ])('%s, which is read as it was meant', (_, overrides, family, changes) => {
+    const config = tinyConfig(overrides);
+    const form = requireHuggingFaceForm(config);
+    expect([form.family, form.changes.map((change) => change.split(',')[0])]).toEqual([family, changes]);
+    const written = JSON.parse(JSON.stringify(formToHuggingFace(form, 'float32')));
+    expect(configFromHuggingFace(written)).toEqual(form.config);
+    const { softmaxOrder } = config.mixture ?? {};
+    const respelt = softmaxOrder === 'after-top-k' || config.mixture?.moeIntermediateSize || config.mixture?.layers;
+    if (changes.length === 0 && (family === 'qwen2_moe' || !respelt)) expect(form.config).toEqual(config);
   });
 
   it.each<[ConfigOverrides, string]>([

@@ -122,6 +122,7 @@ describe('export --format hf', () => {
     const { out } = await hf(join(folder, 'mixed'));
     expect(out).toContain('Qwen2-MoE, float32');
     expect(out).toContain('changed: a shared expert of width 1 is added, since Qwen2-MoE always has one;');
+    expect(await json('generation_config.json')).toEqual({ _from_model_config: true });
     expect(await json('config.json')).toMatchObject({
       ...{ model_type: 'qwen2_moe', mlp_only_layers: [0], decoder_sparse_step: 1, qkv_bias: false },
       ...{ moe_intermediate_size: 7, shared_expert_intermediate_size: 1, norm_topk_prob: true },
