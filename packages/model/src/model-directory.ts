@@ -18,7 +18,7 @@ export async function readModelConfig(directory: string): Promise<ModelConfig> {
   return configFromJson(...(await readConfigJson(directory)));
 }
 
-async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
+export async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
   const file = join(directory, 'config.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new Error(`${file}: cannot be read; a model folder holds config.json and model.safetensors.`, { cause });
@@ -45,6 +45,15 @@ function isOwn(content: unknown): boolean {
   return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
 }
 
+/** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. @param names of its tensors. */
+export function checkpointTensors(
+  content: unknown,
+  config: ModelConfig,
+  names: readonly string[],
+): Map<string, TensorPiece[]> {
+  return isOwn(content) ? ownTensorMap(config) : tensorMap(config, names);
+}
+
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
  * Weights are float32 on the device; files may hold F32, F16, BF16, or I8 with scales where `quantization_config` says so.
@@ -58,7 +67,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = isOwn(json) ? ownTensorMap(config) : tensorMap(config, reader.names);
+    const map = checkpointTensors(json, config, reader.names);
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);

@@ -10,6 +10,7 @@ import { pullCommand } from './commands/pull.js';
 import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
+import { upcycleCommand } from './commands/upcycle.js';
 import { type KnownOption, refuseUnknownOptions } from './refuse-unknown-options.js';
 
 const commands = {
@@ -22,6 +23,7 @@ const commands = {
   inspect: inspectCommand,
   export: exportCommand,
   pull: pullCommand,
+  upcycle: upcycleCommand,
   'link-tensorflow': linkTensorflowCommand,
 };
 
