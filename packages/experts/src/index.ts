@@ -21,7 +21,7 @@ export type { ExpertPass, ExpertRows, Experts, Sequences } from './experts.js';
 export type { HiddenAct } from './gelu.js';
 export { type GeluBiases, GeluExperts } from './gelu-experts.js';
 export { type Merged, mergeExperts } from './merge-experts.js';
-export type { Noise } from './noise.js';
+export { type Noise, noiseAdder } from './noise.js';
 export {
   type Devices,
   type ExpertSizes,

@@ -34,3 +34,10 @@ export {
   type TrainingLoss,
   trainable,
 } from './trainable.js';
+export type { DomainPrompt } from './upcycle/domain-prompts.js';
+export {
+  type UpcycleDirectoryOptions,
+  type UpcycledCheckpoint,
+  upcycleDirectory,
+} from './upcycle/upcycle-directory.js';
+export { type UpcycledMixture, upcycledConfig } from './upcycle/upcycled-config.js';

@@ -1,20 +1,24 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { type CheckpointReader, openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { CausalLm } from './causal-lm.js';
+import { checkTensors, checkZeros } from './check-tensors.js';
 import { configFromHuggingFace } from './hugging-face/config.js';
-import { placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { type Int8Weights, quantizationFromHuggingFace } from './hugging-face/quantization.js';
+import { type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { LoadPlan } from './load-parameters.js';
 import type { ModelConfig } from './model-config.js';
 import { configFromOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
+import { variableSink } from './parameter-sink.js';
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
   return configFromJson(...(await readConfigJson(directory)));
 }
 
-async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
+export async function readConfigJson(directory: string): Promise<[content: unknown, file: string]> {
   const file = join(directory, 'config.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new Error(`${file}: cannot be read; a model folder holds config.json and model.safetensors.`, { cause });
@@ -41,22 +45,35 @@ function isOwn(content: unknown): boolean {
   return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
 }
 
+/** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. @param names of its tensors. */
+export function checkpointTensors(
+  content: unknown,
+  config: ModelConfig,
+  names: readonly string[],
+): Map<string, TensorPiece[]> {
+  return isOwn(content) ? ownTensorMap(config) : tensorMap(config, names);
+}
+
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
+ * Weights are float32 on the device; files may hold F32, F16, BF16, or I8 with scales where `quantization_config` says so.
+ * Tensors are streamed, a few rows at a time: the host holds less than twice the largest tensor of the files.
  *
  * @returns a model on the active backend; the caller disposes it.
- * @throws when a tensor is missing, surplus or of another shape: before anything is allocated, naming file and tensor.
+ * @throws when a tensor is missing, surplus or of another shape or type: before anything is allocated, naming file and tensor.
  */
 export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const [json, file] = await readConfigJson(directory);
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = isOwn(json) ? ownTensorMap(config) : tensorMap(config, reader.names);
-    checkTensors(reader, map, directory);
+    const map = checkpointTensors(json, config, reader.names);
+    const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
+    checkTensors(reader, map, int8);
+    if (int8) await checkZeros(reader, map, int8);
     const model = CausalLm.empty(config);
     try {
-      await fill(model, reader, map);
+      await fill(model, reader, map, int8);
     } catch (thrown) {
       model.dispose();
       throw thrown;
@@ -72,45 +89,15 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
   return new Map([...model.parameters(), ...model.buffers()]);
 }
 
-async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
-  for (const [path, variable] of variablesOf(model)) {
-    const values = new Float32Array(variable.size);
-    for (const [name, pieces] of byTensor(map.get(path)!)) {
-      const source = await reader.read(name);
-      for (const piece of pieces) placePiece(piece, partOf(piece, source), values);
-    }
-    tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
-  }
-}
-
-/** Pieces of the same tensor together, so that it is read once. */
-function byTensor(pieces: readonly TensorPiece[]): Map<string, TensorPiece[]> {
-  const tensors = new Map<string, TensorPiece[]>();
-  for (const piece of pieces) tensors.set(piece.name, [...(tensors.get(piece.name) ?? []), piece]);
-  return tensors;
-}
-
-/** The values of a piece, in those of its tensor. */
-function partOf({ shape, within }: TensorPiece, tensor: Float32Array): Float32Array {
-  return within ? tensor.subarray(within.start, within.start + shape.reduce((a, b) => a * b, 1)) : tensor;
-}
-
-function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
-  const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
-  const present = new Set(reader.names);
-  for (const { name, ...piece } of wanted.values()) {
-    const { shape } = piece.within ?? piece;
-    if (!present.has(name))
-      throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
-    const found = reader.entry(name).shape;
-    if (found.join() !== shape.join())
-      throw new Error(`${directory}: ${name} must be [${shape}] by config.json, got [${found}].`);
-  }
-  for (const name of present) {
-    // Older exports carry the rotary frequencies, which follow from the config.
-    if (wanted.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
-    throw new Error(
-      `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
-    );
-  }
+/** Streams the tensors to the device, a few rows at a time. */
+async function fill(
+  model: CausalLm,
+  reader: CheckpointReader,
+  map: Map<string, TensorPiece[]>,
+  int8: Int8Weights | undefined,
+): Promise<void> {
+  const plan = new LoadPlan(reader, map);
+  const buffers = plan.buffers();
+  const variables = variablesOf(model);
+  await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
 }

@@ -1,12 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
-import { CausalLm, countParameters, type PresetName, presetGaps, presets, trainable } from './index.js';
+import { CausalLm, countParameters, type PresetName, presetGaps, presets, trainable, upcycledConfig } from './index.js';
 
 const names = Object.keys(presets) as PresetName[];
 
-/** Narrow enough for a test; the mixture is the preset's own. */
+/** Narrow enough for a test; the mixture is the preset's own, in a layer that is there. */
 const narrow = { vocabSize: 31, hiddenSize: 16, intermediateSize: 20, numKeyValueHeads: 2, headDim: 4 };
+const overrides = (name: PresetName) =>
+  name === 'nemo-moe'
+    ? { ...narrow, numHiddenLayers: 3, mixture: { ...presets[name]().mixture!, layers: [1] } }
+    : narrow;
 
 describe('presets', () => {
   it('have the sizes that the README tells', () => {
@@ -16,7 +20,21 @@ describe('presets', () => {
       hierarchical: 7_156_224,
       constellation: 5_195_008,
       'multi-level': 6_605_104,
+      'nemo-moe': 14_890_275_840,
     });
+  });
+
+  it('nemo-moe is Mistral-Nemo, three more experts in each of four layers, and their gates', () => {
+    const [hidden, inner, layers] = [5120, 14_336, 4];
+    const [feedForward, gate] = [3 * hidden * inner, 4 * hidden];
+    const { total, activePerToken } = countParameters(presets['nemo-moe']());
+    expect(total).toBe(12_247_782_400 + layers * (3 * feedForward + gate));
+    expect(activePerToken).toBe(12_247_782_400 + layers * (feedForward + gate));
+    const { mixture: _, ...dense } = presets['nemo-moe']();
+    const { layers: where, domains, numExperts, numExpertsPerTok } = presets['nemo-moe']().mixture!;
+    expect(upcycledConfig(dense, { layers: where, domains, numExperts, numExpertsPerTok })).toEqual(
+      presets['nemo-moe'](),
+    );
   });
 
   it('say what their designs still lack, and only for presets that exist', () => {
@@ -42,7 +60,7 @@ describeOnBackends('a preset', (backend) => {
   it.skipIf(backend === 'webgpu').each(names)(
     '%s learns, decodes as one pass computes, and has as many numbers as counted',
     async (name) => {
-      const model = CausalLm.create(presets[name](narrow), 3);
+      const model = CausalLm.create(presets[name](overrides(name)), 3);
       expect([...model.parameters().values()].reduce((sum, { size }) => sum + size, 0)).toBe(
         countParameters(model.config).total,
       );

@@ -115,6 +115,35 @@ export const presets = {
       ...overrides,
     });
   },
+
+  /**
+   * Mistral-Nemo (12.2 billion parameters) with mixtures of 4 domain experts, top 2, in 4 of its 40 layers: what
+   * `upcycleDirectory` makes of such a checkpoint. At first equal to it.
+   */
+  'nemo-moe'(overrides: ConfigOverrides = {}): ModelConfig {
+    return resolveConfig({
+      vocabSize: 131_072,
+      hiddenSize: 5120,
+      intermediateSize: 14_336,
+      numHiddenLayers: 40,
+      numAttentionHeads: 32,
+      numKeyValueHeads: 8,
+      headDim: 128,
+      maxPositionEmbeddings: 131_072,
+      ropeTheta: 1e6,
+      bosTokenId: 1,
+      eosTokenId: 2,
+      mixture: {
+        numExperts: 4,
+        numExpertsPerTok: 2,
+        softmaxOrder: 'before-top-k',
+        normTopkProb: true,
+        domains: therapeuticDomains,
+        layers: [10, 20, 30, 39],
+      },
+      ...overrides,
+    });
+  },
 };
 
 /** Name of a preset. */

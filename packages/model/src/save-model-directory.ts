@@ -37,14 +37,15 @@ export interface SaveProgress {
 }
 
 /** What a checkpoint folder holds besides its tensors' values. */
-interface CheckpointPlan {
+export interface CheckpointPlan {
   /** Paths of ours, each with the pieces that make it up. */
   readonly tensors: ReadonlyMap<string, readonly TensorPiece[]>;
   /** `config.json`, given the dtype of the weights. */
   toJson(dtype: string): object;
 }
 
-const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
+/** What a `config.json` calls the types of weights. */
+export const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
 
 /**
@@ -59,9 +60,14 @@ export async function saveModelDirectory(
   directory: string,
   options: SaveModelOptions = {},
 ): Promise<void> {
-  const form = huggingFaceForm(model.config);
+  await writeModel(model, directory, checkpointPlan(model.config), options);
+}
+
+/** Hugging Face's layout where one of its families is the same model, otherwise our own. */
+export function checkpointPlan(config: ModelConfig): CheckpointPlan {
+  const form = huggingFaceForm(config);
   const same = 'family' in form && form.changes.length === 0;
-  await writeFolder(model, directory, same ? huggingFacePlan(form) : ownPlan(model.config), options);
+  return same ? huggingFacePlan(form) : ownPlan(config);
 }
 
 /**
@@ -76,7 +82,7 @@ export async function saveHuggingFace(
   options: SaveModelOptions = {},
 ): Promise<HuggingFaceForm> {
   const form = requireHuggingFaceForm(model.config);
-  await writeFolder(model, directory, huggingFacePlan(form), options);
+  await writeModel(model, directory, huggingFacePlan(form), options);
   return form;
 }
 
@@ -88,20 +94,34 @@ function ownPlan(config: ModelConfig): CheckpointPlan {
   return { tensors: ownTensorMap(config), toJson: (dtype) => configToOwn(config, dtype) };
 }
 
-/** `config.json` comes last: a folder without it is not taken for a whole model. */
-async function writeFolder(
+async function writeModel(
   model: CausalLm,
   directory: string,
   plan: CheckpointPlan,
-  { dtype = 'F32', maxShardBytes = Number.POSITIVE_INFINITY, onProgress }: SaveModelOptions,
+  options: SaveModelOptions,
 ): Promise<void> {
   refuseAdapters(
     model,
     (path) =>
       `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
   );
+  const { dtype = 'F32' } = options;
+  await writeCheckpoint(directory, plan, pendingArrays(model, plan, dtype), { ...options, dtype });
+}
+
+/** Writes tensors by a plan. `config.json` comes last: a folder without it is not taken for a whole model. */
+export async function writeCheckpoint(
+  directory: string,
+  plan: CheckpointPlan,
+  tensors: PendingArray[],
+  {
+    dtype,
+    maxShardBytes = Number.POSITIVE_INFINITY,
+    onProgress,
+  }: SaveModelOptions & { dtype: keyof typeof dtypeNames },
+): Promise<void> {
   await mkdir(directory, { recursive: true });
-  const arrays = withProgress(pendingArrays(model, plan, dtype), onProgress);
+  const arrays = withProgress(tensors, onProgress);
   const metadata = { format: 'pt' };
   const whole = join(directory, 'model.safetensors');
   if (bytesIn(arrays) <= maxShardBytes) await writeSafetensors(whole, arrays, metadata);

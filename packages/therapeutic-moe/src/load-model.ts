@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
 import { Adapters } from '@therapeutic-moe/lora';
-import { type CausalLm, loadAdapter, loadModelDirectory, mergeLora } from '@therapeutic-moe/model';
+import { type CausalLm, loadAdapter, loadModelDirectory, mergeLora, readModelConfig } from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
@@ -44,21 +44,19 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   if (options.adapter && options.adapters)
     throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
-  await useBackend(options.backend ?? 'auto', { logger: options.logger });
+  const { vocabSize } = await readModelConfig(directory);
   const tokenizer = await Tokenizer.fromDirectory(directory);
+  checkVocabulary(tokenizer, vocabSize, directory);
+  const read = await readGenerationDefaults(directory, vocabSize);
+  await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const decoder = await loadModelDirectory(directory);
   try {
-    if (tokenizer.vocabSize > decoder.vocabSize) {
-      throw new Error(
-        `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
-      );
-    }
     if (options.adapter) mergeLora(decoder, await loadAdapter(decoder, options.adapter));
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const adapters = await loadAdapters(decoder, options.adapters ?? {});
     const defaults = {
-      ...(await readGenerationDefaults(directory)),
+      ...read,
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
     const revision = await weightsRevision(directory);
@@ -81,6 +79,16 @@ async function loadAdapters(
     revisions.set(name, await weightsRevision(folder));
   }
   return revisions;
+}
+
+/** The model has a row of its embedding for every token; files of two models may not. */
+function checkVocabulary(tokenizer: Tokenizer, vocabSize: number, directory: string): void {
+  const last = tokenizer.vocabSize - 1;
+  if (last < vocabSize) return;
+  const token = JSON.stringify(new TextDecoder().decode(tokenizer.tokenBytes(last)));
+  throw new Error(
+    `${join(directory, 'tokenizer.json')}: ${tokenizer.isAdded(last) ? 'the added token' : 'token'} ${token} has the id ${last}, expected ids below ${vocabSize}, the vocab_size of config.json; the files belong to different models.`,
+  );
 }
 
 /** A short hash over the weight files of a folder, and the settings that say how an adapter's are scaled. */

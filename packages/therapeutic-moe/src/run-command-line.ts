@@ -6,9 +6,11 @@ import { exportCommand } from './commands/export.js';
 import { inspectCommand } from './commands/inspect.js';
 import { linkTensorflowCommand } from './commands/link-tensorflow.js';
 import { logitsCommand } from './commands/logits.js';
+import { pullCommand } from './commands/pull.js';
 import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
+import { upcycleCommand } from './commands/upcycle.js';
 import { type KnownOption, refuseUnknownOptions } from './refuse-unknown-options.js';
 
 const commands = {
@@ -20,6 +22,8 @@ const commands = {
   logits: logitsCommand,
   inspect: inspectCommand,
   export: exportCommand,
+  pull: pullCommand,
+  upcycle: upcycleCommand,
   'link-tensorflow': linkTensorflowCommand,
 };
 

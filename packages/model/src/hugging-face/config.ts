@@ -5,6 +5,7 @@ import { familyDefaults, type ReadFamily } from './defaults.js';
 import { fieldsOf, type Json, type JsonFields } from './json-fields.js';
 import { mixtureFromHuggingFace } from './mixture.js';
 import { OWN_SECTION } from './own-section.js';
+import { quantizationFromHuggingFace } from './quantization.js';
 import { ropeFromHuggingFace } from './rope.js';
 import { windowFromHuggingFace } from './window.js';
 
@@ -71,11 +72,7 @@ function familyOf(json: Json, file: string): ReadFamily {
 
 function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFields): void {
   if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
-  if ((json.quantization_config ?? null) !== null) {
-    throw new Error(
-      `${file}: quantization_config is present; quantised weights are not implemented. Use a checkpoint in float32, float16 or bfloat16.`,
-    );
-  }
+  quantizationFromHuggingFace(json, file); // refuses what is not read; a model is the same however it was stored
   if (json.attention_dropout !== 0)
     refuse(
       'attention_dropout',

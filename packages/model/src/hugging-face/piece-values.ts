@@ -20,7 +20,30 @@ export async function pieceValues(
   const rows = await valuesOf(() =>
     tf.slice(tf.reshape(parameter, [-1, rowStride]), [Math.floor(start / rowStride), 0], [inputs, rowStride]),
   );
-  return turned(rows, { inputs, outputs, rowStride, column: start % rowStride });
+  return turned({ values: rows, start: start % rowStride, stride: rowStride }, [outputs, inputs]);
+}
+
+/** The values of one piece of a parameter's values in Hugging Face's order. @returns an array that is only to be read. */
+export function cutPiece(parameter: Float32Array, { shape, start, rowStride }: TensorPiece): Float32Array {
+  if (rowStride === undefined) return parameter.subarray(start, start + shape.reduce((product, d) => product * d, 1));
+  const [outputs, inputs] = shape as [number, number];
+  const rows = parameter.subarray(Math.floor(start / rowStride) * rowStride);
+  return turned({ values: rows, start: start % rowStride, stride: rowStride }, [outputs, inputs]);
+}
+
+/** Puts the values of a piece, in Hugging Face's order, where they belong in those of its parameter. */
+export function fitPiece(
+  { shape, start, rowStride }: TensorPiece,
+  values: Float32Array,
+  parameter: Float32Array,
+): void {
+  if (rowStride === undefined) {
+    parameter.set(values, start);
+    return;
+  }
+  const [outputs, inputs] = shape as [number, number];
+  const to = { values: parameter, start, stride: rowStride };
+  turn({ values, start: 0, stride: inputs }, to, [inputs, outputs]);
 }
 
 async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
@@ -35,18 +58,29 @@ async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
 /** Both arrays of one square fit the processor's first cache. */
 const SQUARE = 32;
 
-/** Columns of `rows` `[inputs, rowStride]` from `column` on as rows, `[outputs, inputs]`. */
-function turned(
-  rows: Float32Array,
-  sizes: { inputs: number; outputs: number; rowStride: number; column: number },
-): Float32Array {
-  const { inputs, outputs, rowStride, column } = sizes;
-  const values = new Float32Array(outputs * inputs);
-  for (let top = 0; top < outputs; top += SQUARE)
-    for (let left = 0; left < inputs; left += SQUARE) {
-      const [bottom, right] = [Math.min(outputs, top + SQUARE), Math.min(inputs, left + SQUARE)];
-      for (let o = top; o < bottom; o++)
-        for (let i = left; i < right; i++) values[o * inputs + i] = rows[i * rowStride + column + o]!;
-    }
+/** Rows of a matrix in a larger array. */
+interface Rows {
+  readonly values: Float32Array;
+  /** Where the first row starts. */
+  readonly start: number;
+  /** From one row to the next. */
+  readonly stride: number;
+}
+
+function turned(from: Rows, [rows, columns]: readonly [number, number]): Float32Array {
+  const values = new Float32Array(rows * columns);
+  turn(from, { values, start: 0, stride: columns }, [rows, columns]);
   return values;
+}
+
+/** Writes the columns of a matrix as rows of another, `[rows, columns]`, in squares. */
+function turn(from: Rows, to: Rows, [rows, columns]: readonly [number, number]): void {
+  const [source, target] = [from.values, to.values];
+  for (let top = 0; top < rows; top += SQUARE)
+    for (let left = 0; left < columns; left += SQUARE) {
+      const [bottom, right] = [Math.min(rows, top + SQUARE), Math.min(columns, left + SQUARE)];
+      for (let row = top; row < bottom; row++)
+        for (let column = left; column < right; column++)
+          target[to.start + row * to.stride + column] = source[from.start + column * from.stride + row]!;
+    }
 }

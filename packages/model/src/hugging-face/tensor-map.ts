@@ -139,16 +139,3 @@ function fusedExperts(path: string, { experts, hidden, inner }: ExpertSizes): Ex
     });
   return [matrices('gate_up_proj', [2 * inner, hidden]), matrices('down_proj', [hidden, inner])];
 }
-
-/** Copies the values of a piece into our parameter's. */
-export function placePiece({ shape, start, rowStride }: TensorPiece, source: Float32Array, target: Float32Array): void {
-  if (rowStride === undefined) {
-    target.set(source, start);
-    return;
-  }
-  const [outputs, inputs] = shape as [number, number];
-  for (let i = 0; i < inputs; i++) {
-    const row = start + i * rowStride;
-    for (let o = 0; o < outputs; o++) target[row + o] = source[o * inputs + i]!;
-  }
-}

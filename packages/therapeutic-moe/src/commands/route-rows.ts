@@ -3,6 +3,31 @@ import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { RouteRow } from '../routing-report.js';
 
+type Json = Readonly<Record<string, unknown>>;
+
+/** A text and the domain that it is of. */
+export interface DomainText {
+  readonly domain: string;
+  readonly text: string;
+}
+
+/**
+ * Reads a JSONL file of `{"domain", "text"}`; other fields and empty lines are passed over.
+ *
+ * @throws naming file, row and field, never the text: it may be personal.
+ */
+export async function readDomainTexts(path: string): Promise<DomainText[]> {
+  const rows: DomainText[] = [];
+  for await (const { where, json } of readRows(path, 'domain and text')) {
+    const { domain, text } = { domain: readDomain(json, where), text: readText(json, where) };
+    if (domain === undefined) throw new Error(`${where}: domain must be a name, got nothing.`);
+    rows.push({ domain, text });
+  }
+  if (rows.length === 0)
+    throw new Error(`${basename(path)} has no rows; write lines such as {"domain":"psychology","text":"..."}.`);
+  return rows;
+}
+
 /**
  * Reads a JSONL file of `{"id", "text"}`, with an optional `domain`; other fields and empty lines are passed over.
  *
@@ -11,12 +36,8 @@ import type { RouteRow } from '../routing-report.js';
 export async function readRouteRows(path: string): Promise<RouteRow[]> {
   const rows: RouteRow[] = [];
   const rowOfId = new Map<string | number, number>();
-  let number = 0;
-  for await (const line of readLines(path)) {
-    number++;
-    if (line.trim() === '') continue;
-    const where = `${basename(path)}: row ${number}`;
-    const row = readRow(line, where);
+  for await (const { number, where, json } of readRows(path, 'id and text')) {
+    const row = readRow(json, where);
     const before = rowOfId.get(row.id);
     if (before !== undefined)
       throw new Error(`${where}: id ${JSON.stringify(row.id)} is also that of row ${before}; give each row its own.`);
@@ -35,7 +56,16 @@ async function* readLines(path: string): AsyncGenerator<string> {
   }
 }
 
-function readRow(line: string, where: string): RouteRow {
+async function* readRows(path: string, fields: string): AsyncGenerator<{ number: number; where: string; json: Json }> {
+  let number = 0;
+  for await (const line of readLines(path)) {
+    number++;
+    const where = `${basename(path)}: row ${number}`;
+    if (line.trim() !== '') yield { number, where, json: readJson(line, where, fields) };
+  }
+}
+
+function readJson(line: string, where: string, fields: string): Json {
   let json: unknown;
   try {
     json = JSON.parse(line);
@@ -43,15 +73,27 @@ function readRow(line: string, where: string): RouteRow {
     throw new Error(`${where} is not valid JSON.`); // the parser's own message quotes the row
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new Error(`${where} must be a JSON object with id and text.`);
-  const { id, text, domain } = json as Record<string, unknown>;
+    throw new Error(`${where} must be a JSON object with ${fields}.`);
+  return json as Json;
+}
+
+function readRow(json: Json, where: string): RouteRow {
+  const { id } = json;
   if (!(typeof id === 'string' && id !== '') && !Number.isSafeInteger(id))
     throw new Error(`${where}: id must be a text that is not empty, or a whole number, got ${kindOf(id)}.`);
-  if (typeof text !== 'string' || text.trim() === '')
-    throw new Error(`${where}: text must be a text that is not empty, got ${kindOf(text)}.`);
-  if (domain !== undefined && domain !== null && (typeof domain !== 'string' || domain === ''))
-    throw new Error(`${where}: domain must be a name, or be left out, got ${kindOf(domain)}.`);
-  return { id: id as string | number, text, ...(typeof domain === 'string' ? { domain } : {}) };
+  const [text, domain] = [readText(json, where), readDomain(json, where)];
+  return { id: id as string | number, text, ...(domain === undefined ? {} : { domain }) };
+}
+
+function readText({ text }: Json, where: string): string {
+  if (typeof text === 'string' && text.trim() !== '') return text;
+  throw new Error(`${where}: text must be a text that is not empty, got ${kindOf(text)}.`);
+}
+
+function readDomain({ domain }: Json, where: string): string | undefined {
+  if ((domain ?? null) === null) return undefined;
+  if (typeof domain === 'string' && domain !== '') return domain;
+  throw new Error(`${where}: domain must be a name, or be left out, got ${kindOf(domain)}.`);
 }
 
 /** What stands there, without quoting it. */

@@ -1,0 +1,146 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { openCheckpoint } from '@therapeutic-moe/checkpoint';
+import { seedFor } from '@therapeutic-moe/nn';
+import { checkTensors } from '../check-tensors.js';
+import type { DecoderLayer } from '../decoder-layer.js';
+import type { DenseFeedForward } from '../feed-forward.js';
+import { expertSize, mixtureLayers } from '../mixture-layers.js';
+import type { ModelConfig } from '../model-config.js';
+import { checkpointTensors, configFromJson, readConfigJson } from '../model-directory.js';
+import { checkpointPlan, dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
+import { BaseReader } from './base-reader.js';
+import { type DomainPrompt, type PromptTokens, readPrompts } from './domain-prompts.js';
+import { dealNeurons } from './neurons.js';
+import { type LayerPlan, planLayer } from './plan-layer.js';
+import { PromptStates } from './prompt-states.js';
+import { type UpcycledMixture, upcycledConfig } from './upcycled-config.js';
+import { upcycledTensors } from './upcycled-tensors.js';
+
+/** How a dense checkpoint becomes a mixture. */
+export interface UpcycleDirectoryOptions extends SaveModelOptions {
+  readonly mixture: UpcycledMixture;
+  /** Texts of the domains, for the routers; domain i is that of expert i. Absent: routers at random. */
+  readonly prompts?: readonly DomainPrompt[];
+  /** How far every expert but the first is moved. Absent: not at all. */
+  readonly noiseDeviation?: number;
+  /** Of random routers, the choice of neurons at random, and noise. */
+  readonly seed: number;
+  /** What weights are stored as; default what the base's are. */
+  readonly dtype?: CheckpointDtype;
+}
+
+type CheckpointDtype = keyof typeof dtypeNames;
+
+/** What upcycling made. */
+export interface UpcycledCheckpoint {
+  readonly base: ModelConfig;
+  readonly config: ModelConfig;
+  readonly dtype: CheckpointDtype;
+  /** For each layer with a mixture what prompts tell of it, ascending; nothing where there were none. */
+  readonly layers: readonly ({ readonly layer: number } & Pick<LayerPlan, 'agreement' | 'difference'>)[];
+}
+
+/**
+ * Makes a Mixture of Experts of a dense checkpoint (sparse upcycling, arXiv:2212.05055): in the chosen layers every expert
+ * is a copy of the feed-forward, so that the output is the dense one whatever the router chooses, until training tells them
+ * apart. With `moeIntermediateSize` below the dense width each expert takes that many of its neurons, and the output is
+ * another one from the start.
+ *
+ * Works from file to file: host memory holds one tensor and one feed-forward at a time, and the device nothing (noise
+ * aside: one expert). Prompts pass through the base layer by layer first, which the device holds one of.
+ *
+ * @param output gets `config.json` and `model.safetensors`, in the layout that `saveModelDirectory` would write.
+ * @throws before anything is written when base, mixture and prompts do not fit each other.
+ */
+export async function upcycleDirectory(
+  base: string,
+  output: string,
+  { mixture, prompts, noiseDeviation, seed, dtype: asked, maxShardBytes, onProgress }: UpcycleDirectoryOptions,
+): Promise<UpcycledCheckpoint> {
+  const [json, file] = await readConfigJson(base);
+  const dense = configFromJson(json, file);
+  const config = upcycledConfig(dense, mixture);
+  const checkpoint = await openCheckpoint(base);
+  try {
+    const map = checkpointTensors(json, dense, checkpoint.names);
+    checkTensors(checkpoint, map);
+    const reader = new BaseReader(dense, checkpoint, map);
+    const dtype = asked ?? storedDtype(checkpoint.entry('model.norm.weight').dtype);
+    const plans = prompts ? await planByPrompts(reader, config, prompts) : await planAtRandom(config, dense, seed);
+    const noise = noiseDeviation === undefined ? {} : { noise: { deviation: noiseDeviation, seed } };
+    const target = checkpointPlan(config);
+    const tensors = upcycledTensors({ base: reader, plans, ...noise }, target.tensors, dtype);
+    await writeCheckpoint(output, target, tensors, { dtype, maxShardBytes, onProgress });
+    const layers = [...plans].map(([layer, { agreement, difference }]) => ({ layer, agreement, difference }));
+    return { base: dense, config, dtype, layers };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function storedDtype(dtype: string): CheckpointDtype {
+  if (Object.hasOwn(dtypeNames, dtype)) return dtype as CheckpointDtype;
+  throw new Error(
+    `upcycle: the base is stored as ${dtype}; choose one of ${Object.keys(dtypeNames).join(', ')} to write.`,
+  );
+}
+
+async function planAtRandom(config: ModelConfig, dense: ModelConfig, seed: number): Promise<Map<number, LayerPlan>> {
+  const { numExperts: experts } = config.mixture!;
+  const [inner, size] = [dense.intermediateSize, expertSize(config)];
+  const plans = new Map<number, LayerPlan>();
+  for (const layer of mixtureLayers(config)) {
+    const own = seedFor(seed, `layers.${layer}`);
+    const gate = await randomGate(config, seedFor(own, 'gate'));
+    const dealt = size < inner && dealNeurons(inner, { experts, size, seed: own });
+    plans.set(layer, { gate, ...(dealt && { experts: dealt.map((neurons) => ({ neurons, scale: inner / size })) }) });
+  }
+  return plans;
+}
+
+/** As a fresh model's. */
+async function randomGate({ hiddenSize, initializerRange, mixture }: ModelConfig, seed: number): Promise<Float32Array> {
+  const gate = tf.randomNormal([hiddenSize, mixture!.numExperts], 0, initializerRange, 'float32', seed);
+  const values = (await gate.data()) as Float32Array;
+  gate.dispose();
+  return values;
+}
+
+/** Takes the prompts through the base, a layer at a time. */
+async function planByPrompts(
+  base: BaseReader,
+  config: ModelConfig,
+  prompts: readonly DomainPrompt[],
+): Promise<Map<number, LayerPlan>> {
+  const tokens = readPrompts(base.config, prompts, config.mixture!.numExperts);
+  const wanted = mixtureLayers(config);
+  const plans = new Map<number, LayerPlan>();
+  const states = new PromptStates(base.config, tokens.ids, await base.read('model.embed_tokens.weight'));
+  try {
+    for (let index = 0; plans.size < wanted.length; index++) {
+      const layer = await base.layer(index);
+      const rows = states.advance(layer);
+      try {
+        if (wanted.includes(index)) plans.set(index, await planDense(rows, tokens, layer, config));
+      } finally {
+        rows.dispose();
+        layer.dispose();
+      }
+    }
+  } finally {
+    states.dispose();
+  }
+  return plans;
+}
+
+async function planDense(rows: tf.Tensor2D, tokens: PromptTokens, { feedForward }: DecoderLayer, config: ModelConfig) {
+  const { gateUp, down } = feedForward as DenseFeedForward;
+  const { numExperts, numExpertsPerTok, softmaxOrder, normTopkProb } = config.mixture!;
+  const dense = { gateUp: gateUp.dense(), down: down.dense() };
+  try {
+    const router = { numExperts, numExpertsPerTok, softmaxOrder, normTopkProb };
+    return await planLayer(rows, tokens, dense, router, expertSize(config));
+  } finally {
+    tf.dispose(dense);
+  }
+}
