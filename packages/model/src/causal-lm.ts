@@ -9,7 +9,7 @@ import {
   ropeTables,
 } from '@therapeutic-moe/attention';
 import type { KeyRanges } from '@therapeutic-moe/kernels';
-import type { LinearHost } from '@therapeutic-moe/lora';
+import { adapterSwitch, type LinearHost, type LinearSlot } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
   type BaseLinear,
@@ -51,6 +51,8 @@ export interface ForwardOptions {
   readonly replay?: RoutingReplay;
   /** Its seed, present while training, seeds dropout, jitter and noise. */
   readonly context?: ApplyContext;
+  /** The adapter each row of the batch goes through, by name; null: none. Absent: those that are switched on. */
+  readonly adapters?: readonly (string | null)[];
 }
 
 /** What a forward pass returns; the caller disposes all of it. */
@@ -132,7 +134,9 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { ranges, lastOnly = false, context } = options;
+    this.#checkAdapters(batch, options.adapters);
+    const { ranges, lastOnly = false } = options;
+    const context = { ...options.context, ...(options.adapters && { adapters: options.adapters }) };
     const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
       const rope = this.#rope && ropeTables(this.#rope, start, seq);
@@ -234,6 +238,22 @@ export class CausalLm implements LinearHost {
     }
   }
 
+  #checkAdapters(batch: number, adapters: ForwardOptions['adapters']): void {
+    if (!adapters) return;
+    if (adapters.length !== batch) {
+      throw new Error(
+        `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
+      );
+    }
+    const names = adapterSwitch(this)?.names ?? new Set();
+    const unknown = adapters.find((name) => name !== null && !names.has(name));
+    if (unknown !== undefined) {
+      throw new Error(
+        `model.forward: there is no adapter '${unknown}'; the model has ${[...names].join(', ') || 'none'}.`,
+      );
+    }
+  }
+
   /** What every layer's feed-forward is told; the layers draw their noise from seeds of their own. */
   #feedForwardPass(batch: number, seq: number, options: ForwardOptions): (layer: number) => FeedForwardPass {
     const { mask, replay, sequenceCache, context } = options;
@@ -285,11 +305,11 @@ export class CausalLm implements LinearHost {
   }
 
   /** The attention projections by path, the places where adapters go. */
-  linears(): Map<string, LinearLayer> {
-    const linears = new Map<string, LinearLayer>();
+  linears(): Map<string, LinearSlot> {
+    const linears = new Map<string, LinearSlot>();
     for (const [i, layer] of this.#layers.entries()) {
       for (const [name, linear] of Object.entries(layer.attention.projections)) {
-        linears.set(`model.layers.${i}.self_attn.${name}`, linear);
+        linears.set(`model.layers.${i}.self_attn.${name}`, { layer: linear });
       }
     }
     return linears;

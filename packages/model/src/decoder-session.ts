@@ -8,6 +8,8 @@ import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
 export interface SessionOptions {
   /** `int8` keeps keys and values in about a quarter of the memory, and its logits are not exact. Default `float32`. */
   readonly kvCache?: KvDtype;
+  /** The adapter it goes through from its first token to its last; null: none. Absent: those that are switched on. */
+  readonly adapter?: string | null;
 }
 
 /** What a session holds. */
@@ -149,6 +151,7 @@ export class DecoderSession {
         cache: this.#cache,
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
+        ...(this.options.adapter !== undefined && { adapters: [this.options.adapter] }),
       });
       const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.

@@ -1,4 +1,11 @@
-import { attachLora, detachLora, type LoraAdapter, loadAdapterWeights, readAdapterConfig } from '@therapeutic-moe/lora';
+import {
+  absorbLora,
+  attachLora,
+  detachLora,
+  type LoraAdapter,
+  loadAdapterWeights,
+  readAdapterConfig,
+} from '@therapeutic-moe/lora';
 import type { CausalLm } from './causal-lm.js';
 
 /**
@@ -23,8 +30,5 @@ export async function loadAdapter(model: CausalLm, directory: string): Promise<L
  * saved and served as one.
  */
 export function mergeLora(model: CausalLm, adapter: LoraAdapter): void {
-  for (const [path, layer] of adapter.layers) {
-    if (!layer.merged) layer.merge();
-    model.replaceLinear(path, layer.release());
-  }
+  absorbLora(model, adapter);
 }

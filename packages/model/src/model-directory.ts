@@ -132,7 +132,7 @@ export async function saveModelDirectory(
   directory: string,
   { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
 ): Promise<void> {
-  for (const [path, linear] of model.linears()) {
+  for (const [path, { layer: linear }] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
         `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,

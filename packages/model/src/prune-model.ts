@@ -30,7 +30,7 @@ export interface PrunedModel {
 export function pruneModel(model: CausalLm, load: readonly (readonly number[])[], keep: number): PrunedModel {
   const { config } = model;
   if (!config.mixture) throw new Error('pruneModel: this model is dense; there is no expert to remove.');
-  for (const [path, linear] of model.linears()) {
+  for (const [path, { layer: linear }] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
         `pruneModel: ${path} carries an adapter, which would be lost; merge it with mergeLora or take it off with detachLora first.`,
