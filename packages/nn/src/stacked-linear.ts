@@ -2,8 +2,22 @@ import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMul } from '@therapeutic-moe/kernels';
 import { normalVariable } from './initialise.js';
 
+/** Anything that maps rows through the matrix of their expert: a StackedLinear, or one frozen in fewer bytes. */
+export interface StackedLayer {
+  readonly experts: number;
+  readonly inputSize: number;
+  readonly outputSize: number;
+  /** @param x `[rows, inputSize]`, sorted by expert. @returns `[rows, outputSize]`. Caller disposes. */
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D;
+  /** @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes. */
+  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D;
+  /** The weight as float32 `[experts, inputSize, outputSize]`, whatever it is stored as. Caller disposes. */
+  dense(): tf.Tensor3D;
+  dispose(): void;
+}
+
 /** One weight matrix per expert, stored together as `[experts, inputSize, outputSize]`. */
-export class StackedLinear {
+export class StackedLinear implements StackedLayer {
   /** @param weight `[experts, inputSize, outputSize]`, owned by this layer from now on. */
   constructor(readonly weight: tf.Variable) {
     if (weight.rank !== 3)
@@ -53,6 +67,10 @@ export class StackedLinear {
       const one = tf.slice(this.weight as tf.Tensor, [expert, 0, 0], [1, -1, -1]);
       return tf.matMul(x, tf.reshape(one, [this.inputSize, this.outputSize]));
     });
+  }
+
+  dense(): tf.Tensor3D {
+    return tf.clone(this.weight as unknown as tf.Tensor3D);
   }
 
   /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
