@@ -1,6 +1,7 @@
 import { trainStepNaive } from './naive/train-step.js';
 import { attentionOf } from './tasks/attention.js';
 import { decodeOurs } from './tasks/decode.js';
+import { loadOurs, writeCheckpoint } from './tasks/load.js';
 import { moeBlockOurs } from './tasks/moe-block.js';
 import { presentBackends } from './tasks/present-backends.js';
 import { runProduct } from './tasks/product.js';
@@ -15,4 +16,6 @@ export const tasks: Readonly<Record<string, (input: never) => Promise<unknown>>>
   product: runProduct,
   decode: decodeOurs,
   attention: attentionOf,
+  'write-checkpoint': writeCheckpoint,
+  load: loadOurs,
 };

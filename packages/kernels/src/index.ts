@@ -26,4 +26,5 @@ export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, t
 export { swiGlu, swiGluReference } from './swi-glu.js';
 export { frozenRows, thaw } from './thaw.js';
 export { shareMemory } from './wasm/share-memory.js';
+export { type BlockPlace, writeBlock, writeBlockReference, writeTransposed } from './write-block.js';
 export { writeRows, writeRowsReference } from './write-rows.js';

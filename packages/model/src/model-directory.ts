@@ -1,6 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import {
   type CheckpointReader,
   type NamedArray,
@@ -10,12 +10,16 @@ import {
 } from '@therapeutic-moe/checkpoint';
 import { Linear } from '@therapeutic-moe/nn';
 import { CausalLm } from './causal-lm.js';
+import { checkTensors, checkZeros } from './check-tensors.js';
 import { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
 import { fitsHuggingFace } from './hugging-face/fits.js';
-import { extractPiece, placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { type Int8Weights, quantizationFromHuggingFace } from './hugging-face/quantization.js';
+import { extractPiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { LoadPlan } from './load-parameters.js';
 import type { ModelConfig } from './model-config.js';
 import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
+import { variableSink } from './parameter-sink.js';
 
 /** How a checkpoint names and arranges what a model holds. */
 interface CheckpointLayout {
@@ -64,9 +68,11 @@ function isOwn(content: unknown): boolean {
 
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
+ * Weights are float32 on the device; files may hold F32, F16, BF16, or I8 with scales where `quantization_config` says so.
+ * Tensors are streamed, a few rows at a time: the host holds less than twice the largest tensor of the files.
  *
  * @returns a model on the active backend; the caller disposes it.
- * @throws when a tensor is missing, surplus or of another shape: before anything is allocated, naming file and tensor.
+ * @throws when a tensor is missing, surplus or of another shape or type: before anything is allocated, naming file and tensor.
  */
 export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const [json, file] = await readConfigJson(directory);
@@ -74,10 +80,12 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
   const reader = await openCheckpoint(directory);
   try {
     const map = (isOwn(json) ? own : huggingFace).tensors(config);
-    checkTensors(reader, map, directory);
+    const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
+    checkTensors(reader, map, int8);
+    if (int8) await checkZeros(reader, map, int8);
     const model = CausalLm.empty(config);
     try {
-      await fill(model, reader, map);
+      await fill(model, reader, map, int8);
     } catch (thrown) {
       model.dispose();
       throw thrown;
@@ -93,31 +101,17 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
   return new Map([...model.parameters(), ...model.buffers()]);
 }
 
-async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
-  for (const [path, variable] of variablesOf(model)) {
-    const values = new Float32Array(variable.size);
-    for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
-    tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
-  }
-}
-
-function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
-  const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
-  const present = new Set(reader.names);
-  for (const { name, shape } of wanted.values()) {
-    if (!present.has(name))
-      throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
-    const found = reader.entry(name).shape;
-    if (found.join() !== shape.join())
-      throw new Error(`${directory}: ${name} must be [${shape}] by config.json, got [${found}].`);
-  }
-  for (const name of present) {
-    // Older exports carry the rotary frequencies, which follow from the config.
-    if (wanted.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
-    throw new Error(
-      `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
-    );
-  }
+/** Streams the tensors to the device, a few rows at a time. */
+async function fill(
+  model: CausalLm,
+  reader: CheckpointReader,
+  map: Map<string, TensorPiece[]>,
+  int8: Int8Weights | undefined,
+): Promise<void> {
+  const plan = new LoadPlan(reader, map);
+  const buffers = plan.buffers();
+  const variables = variablesOf(model);
+  await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
 }
 
 /**

@@ -1,6 +1,7 @@
+import type { BlockPlace } from '../write-block.js';
 import { inPlace } from './in-place.js';
 import type { Operands } from './operands.js';
-import { type Handle, INT32, type RawOps } from './raw-ops.js';
+import { FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 /** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(ops: RawOps, operands: Operands): void {
@@ -22,6 +23,27 @@ export function installRows(ops: RawOps, operands: Operands): void {
     return [];
   });
 
+  ops.register(
+    'WriteBlock',
+    ({ target, block }, { matrix, row, column, transposed }: BlockPlace & { transposed: boolean }) => {
+      const given = ops.read(block!);
+      const fresh = transposed ? ops.transpose(given, [1, 0]) : given;
+      const [height, width] = fresh.shape as [number, number];
+      const stack = target!.shape.slice(0, -2);
+      const at = placeInStack(matrix, stack);
+      inPlace(ops, [target!], ([variable]) => {
+        const begin = ops.int32([...at, row, column]);
+        const end = ops.int32([...at.map((one) => one + 1), row + height, column + width]);
+        const value = stack.length === 0 ? fresh : ops.reshape(fresh, [...stack.map(() => 1), height, width]);
+        const inputs = [variable!, begin, end, ops.int32(target!.shape.map(() => 1)), value];
+        ops.runMany('ResourceStridedSliceAssign', inputs, [ops.type('T', FLOAT), ops.type('Index', INT32)], 0);
+        ops.runMany('DisableCopyOnRead', [variable!], [], 0);
+      });
+      operands.forget(target!.dataId);
+      return [];
+    },
+  );
+
   ops.register('CombineRows', ({ rows, weights, rowOfChoice }, { complete }: { complete: boolean }) => {
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const choices = take(ops, ops.read(rows!), ops.read(rowOfChoice!), complete); // [tokens, k, hidden]
@@ -38,6 +60,19 @@ export function installRows(ops: RawOps, operands: Operands): void {
     const dWeights = take(ops, along, ops.read(rowOfChoice!), complete); // [tokens, k, 1]
     return [ops.tensor(dRows), ops.tensor(ops.reshape(dWeights, rowOfChoice!.shape))];
   });
+}
+
+/** The number of a matrix as one index for each leading dimension. */
+function placeInStack(matrix: number, stack: readonly number[]): number[] {
+  let rest = matrix;
+  return [...stack]
+    .reverse()
+    .map((size) => {
+      const index = rest % size;
+      rest = Math.floor(rest / size);
+      return index;
+    })
+    .reverse();
 }
 
 /** Rows by number; zeros where the number is one past the last, which a `complete` plan never has. */

@@ -213,7 +213,10 @@ describe('configFromHuggingFace', () => {
     [{ therapeutic_moe: { domains: ['one'] } }, 'names 1 domains but numExperts is 3'],
     [{ therapeutic_moe: { domains: '' } }, 'mixture.domains must be a list of names, got "".'],
     [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
-    [{ quantization_config: { bits: 4 } }, 'quantization_config is present; quantised weights are not implemented.'],
+    [
+      { quantization_config: { bits: 4 } },
+      'quantization_config.quant_method is absent, which is not implemented; only "compressed-tensors" is.',
+    ],
     [{ vocab_size: 2 ** 53 }, 'vocabSize is 9007199254740992, above'],
   ])('refuses %j by file and field', (change, message) => {
     const read = () => configFromHuggingFace({ ...json, ...change }, 'some/config.json');

@@ -1,6 +1,7 @@
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
+import { quantizationFromHuggingFace } from './quantization.js';
 import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
 
 /** A `config.json` as read. Unknown keys are tolerated here and only here: Hugging Face adds some in every release. */
@@ -46,11 +47,7 @@ function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0
     return refuse('model_type', "'mistral' or 'mixtral'; other families are not implemented");
   if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
   const maxPositionEmbeddings = number('max_position_embeddings');
-  if (json.quantization_config !== undefined && json.quantization_config !== null) {
-    throw new Error(
-      `${file}: quantization_config is present; quantised weights are not implemented. Use a checkpoint in float32, float16 or bfloat16.`,
-    );
-  }
+  quantizationFromHuggingFace(json, file); // refuses what is not read; the model is the same however it was stored
   const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
   const heads = number('num_attention_heads');
   const rope = ropeFromHuggingFace(json, defaultTheta[modelType], file);

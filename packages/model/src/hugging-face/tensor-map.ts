@@ -88,19 +88,6 @@ function feedForwardPieces(
   ];
 }
 
-/** Copies a Hugging Face tensor's values into our parameter's. */
-export function placePiece({ shape, start, rowStride }: TensorPiece, source: Float32Array, target: Float32Array): void {
-  if (rowStride === undefined) {
-    target.set(source, start);
-    return;
-  }
-  const [outputs, inputs] = shape as [number, number];
-  for (let i = 0; i < inputs; i++) {
-    const row = start + i * rowStride;
-    for (let o = 0; o < outputs; o++) target[row + o] = source[o * inputs + i]!;
-  }
-}
-
 /** Copies a block of our parameter's values out, in Hugging Face's order. */
 export function extractPiece({ shape, start, rowStride }: TensorPiece, source: Float32Array): Float32Array {
   const size = shape.reduce((a, b) => a * b, 1);
