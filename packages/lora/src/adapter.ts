@@ -52,10 +52,15 @@ export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: 
   const resolved = resolveLoraConfig(config);
   const slots = host.linears();
   const plan = planLora('attachLora', slots.keys(), resolved);
-  const state = adapterSwitch(host) ?? { names: new Set<string>(), active: [] };
-  if (state.names.has(name))
+  const state = adapterSwitch(host) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
+  if (state.adapters.has(name))
     throw new Error(
       `attachLora: the model has an adapter '${name}' already; give the new one another name, or detach that one first.`,
+    );
+  const merged = [...state.adapters.values()].find((adapter) => adapter.merged);
+  if (merged)
+    throw new Error(
+      `attachLora: adapter '${merged.name}' is merged into the base; unmerge it first, or merge it for good.`,
     );
   for (const path of plan.keys()) baseOf(path, slots.get(path)!.layer);
   const wrapped = wrapLinears(host, slots, plan.keys(), state);
@@ -67,9 +72,10 @@ export function attachLora(host: LinearHost, config: Partial<LoraConfig>, seed: 
     linear.add(update);
     layers.set(path, update);
   }
-  state.names.add(name);
+  const adapter = new LoraAdapter(name, resolved, layers, new Set(wrapped.values()));
+  state.adapters.set(name, adapter);
   state.active = [...state.active, name];
-  return new LoraAdapter(name, resolved, layers, new Set(wrapped.values()));
+  return adapter;
 }
 
 /** Takes an adapter off its host for good: base weights as they were before it, factors freed. */
@@ -79,15 +85,16 @@ export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
 }
 
 /**
- * Leaves an adapter's changes in the base weights for good and frees its factors.
+ * Leaves an adapter's changes in the base weights for good and frees its factors; linears without another adapter are
+ * plain again, so that the model can be saved and served as one.
  *
  * @throws when another adapter is merged into the same weights.
  */
-export function absorbLora(host: LinearHost, adapter: LoraAdapter): void {
+export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
   for (const { merged } of adapter.linears) {
     const other = [...merged].find((name) => name !== adapter.name);
     if (other !== undefined)
-      throw new Error(`absorbLora: adapter '${other}' is merged into the same weights; unmerge or absorb it first.`);
+      throw new Error(`mergeLora: adapter '${other}' is merged into the same weights; unmerge or absorb it first.`);
   }
   if (!adapter.merged) adapter.merge();
   takeOff(host, adapter, (linear) => linear.absorb(adapter.name));
@@ -101,7 +108,7 @@ function takeOff(host: LinearHost, { name, layers }: LoraAdapter, end: (linear: 
     if (ended.has(layer) || !(layer instanceof LoraLinear)) continue;
     ended.add(layer);
     end(layer);
-    layer.adapterSwitch.names.delete(name);
+    layer.adapterSwitch.adapters.delete(name);
     layer.adapterSwitch.active = layer.adapterSwitch.active.filter((each) => each !== name);
     if (layer.updates.size === 0) host.replaceLinear(path, layer.base);
   }

@@ -1,4 +1,5 @@
 import type { BaseLinear, LinearLayer } from '@therapeutic-moe/nn';
+import type { LoraAdapter } from './adapter.js';
 import { LoraLinear } from './lora-linear.js';
 import type { ColumnRange } from './lora-update.js';
 
@@ -19,8 +20,8 @@ export interface LinearHost {
 
 /** Which adapters of a host are at work. One for all its layers. */
 export interface AdapterSwitch {
-  /** All that are attached. */
-  readonly names: Set<string>;
+  /** All that are attached, by name. */
+  readonly adapters: Map<string, LoraAdapter>;
   /** Those that every pass goes through that does not choose by sequence; what several add is summed. */
   active: readonly string[];
 }

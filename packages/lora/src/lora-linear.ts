@@ -51,6 +51,7 @@ export class LoraLinear implements LinearLayer {
   apply(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
     const used = this.#used(context);
     if (used.length === 0) return this.base.apply(x, context);
+    checkRows(x, context?.adapters?.length ?? 1);
     return tf.tidy(() => {
       const plain = this.base.apply(x, context);
       const dropping = used.filter((update) => update.drops(context));
@@ -62,6 +63,11 @@ export class LoraLinear implements LinearLayer {
       if (calm.length > 0) added.push(this.#change(calm, x, () => plain, context?.adapters));
       return tf.addN([plain, ...added]);
     });
+  }
+
+  /** Whether the base alone answers such a pass. */
+  isPlain(context?: ApplyContext): boolean {
+    return this.#used(context).length === 0;
   }
 
   /** The adapters that are merged into the base. */
@@ -126,7 +132,12 @@ export class LoraLinear implements LinearLayer {
   #used({ adapters }: ApplyContext = {}): LoraUpdate[] {
     if (!adapters) {
       const { active } = this.adapterSwitch;
-      return [...this.#updates].filter(({ name }) => active.includes(name) && !this.#merged.has(name));
+      const used = [...this.#updates].filter(({ name }) => active.includes(name) && !this.#merged.has(name));
+      const stretching = used.find(({ magnitude }) => magnitude);
+      if (this.#merged.size === 0 || !stretching) return used;
+      throw new Error(
+        `LoraLinear.apply: '${stretching.name}' gives the columns of the plain base lengths, but '${[...this.#merged][0]}' is merged into it; call unmerge first.`,
+      );
     }
     if (this.#merged.size > 0) {
       throw new Error(
@@ -218,14 +229,15 @@ function sharesOf(
   return tf.tensor3d(values.flat(), [rows.length, 1, updates.length]);
 }
 
+function checkRows(x: tf.Tensor, sequences: number): void {
+  const rows = x.size / x.shape.at(-1)!;
+  if (rows % sequences === 0) return;
+  throw new Error(
+    `LoraLinear.apply: adapters name ${sequences} sequences, but the ${rows} rows of x [${x.shape.join(', ')}] do not share out equally among them.`,
+  );
+}
+
 /** Computes on `[sequences, rows of each, columns]` and gives the shape back. */
 function bySequence(x: tf.Tensor, sequences: number, compute: (rows: tf.Tensor) => tf.Tensor): tf.Tensor {
-  const columns = x.shape.at(-1)!;
-  const rows = x.size / columns;
-  if (rows % sequences !== 0) {
-    throw new Error(
-      `LoraLinear.apply: adapters name ${sequences} sequences, but the ${rows} rows of [${x.shape}] do not share out equally among them.`,
-    );
-  }
-  return tf.reshape(compute(tf.reshape(x, [sequences, rows / sequences, columns])), x.shape);
+  return tf.reshape(compute(tf.reshape(x, [sequences, -1, x.shape.at(-1)!])), x.shape);
 }

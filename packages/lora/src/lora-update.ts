@@ -87,6 +87,15 @@ export class LoraUpdate {
     ]);
   }
 
+  /** Its columns of a matrix of the base's size, which is freed. @returns `[inputSize, columns]`. Caller disposes. */
+  columnsOf(matrix: tf.Tensor): tf.Tensor {
+    const { start, size } = this.#columns;
+    if (size === this.base.outputSize) return matrix;
+    const columns = tf.slice(matrix, [0, start], [-1, size]);
+    matrix.dispose();
+    return columns;
+  }
+
   /** What is trained: `lora_A`, `lora_B`, and with DoRA `lora_magnitude_vector`. */
   factors(): Parameters {
     return new Map([
@@ -103,9 +112,7 @@ export class LoraUpdate {
 
   /** The base's weight in its columns, `[inputSize, columns]`. */
   #weight(): tf.Tensor {
-    const { start, size } = this.#columns;
-    const weight = this.base.dense();
-    return size === this.base.outputSize ? weight : tf.slice(weight as tf.Tensor, [0, start], [-1, size]);
+    return this.columnsOf(this.base.dense());
   }
 }
 

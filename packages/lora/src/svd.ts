@@ -226,7 +226,7 @@ function norm(vector: Float64Array): number {
 }
 
 /** Numbers in [-1, 1), the same for the same seed (mulberry32). */
-function uniformDraws(seed: number): () => number {
+export function uniformDraws(seed: number): () => number {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

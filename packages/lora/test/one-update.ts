@@ -6,7 +6,7 @@ export type OneUpdate = LoraLinear & { readonly base: Linear; readonly update: L
 
 /** A linear with the update of the adapter `default`, switched on. */
 export function oneUpdate(base: Linear, config: LoraLayerConfig, seed: number): OneUpdate {
-  const linear = new LoraLinear(base, { names: new Set(['default']), active: ['default'] });
+  const linear = new LoraLinear(base, { adapters: new Map(), active: ['default'] });
   const update = new LoraUpdate('default', base, config, seed);
   linear.add(update);
   return Object.assign(linear, { update }) as OneUpdate;

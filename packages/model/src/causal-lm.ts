@@ -259,11 +259,11 @@ export class CausalLm implements LinearHost {
         `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
       );
     }
-    const names = adapterSwitch(this)?.names ?? new Set();
-    const unknown = adapters.find((name) => name !== null && !names.has(name));
+    const known = adapterSwitch(this)?.adapters ?? new Map();
+    const unknown = adapters.find((name) => name !== null && !known.has(name));
     if (unknown !== undefined) {
       throw new Error(
-        `model.forward: there is no adapter '${unknown}'; the model has ${[...names].join(', ') || 'none'}.`,
+        `model.forward: there is no adapter '${unknown}'; the model has ${[...known.keys()].join(', ') || 'none'}.`,
       );
     }
   }

@@ -72,10 +72,10 @@ export class DecoderLayer {
   }
 
   /** One token in one kernel, where there is one that knows this layer and the cache can be written in place. */
-  #decode(x: tf.Tensor3D, { cache, rope, feedForward }: LayerPass): LayerOutput | undefined {
+  #decode(x: tf.Tensor3D, { cache, rope, feedForward, context }: LayerPass): LayerOutput | undefined {
     if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
     if (feedForward?.replay || feedForward?.mask || feedForward?.seed !== undefined) return undefined;
-    const plain = plainLayer(this);
+    const plain = plainLayer(this, context);
     if (!plain || !rope) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;
     const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);

@@ -1,3 +1,4 @@
+export { loadAdapter, mergeLora } from '@therapeutic-moe/lora';
 export type { AttentionKind, DomainAttentionConfig, PartialAttentionKind } from './attention-config.js';
 export type { AuxiliaryWeights } from './auxiliary-losses.js';
 export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.js';
@@ -12,7 +13,6 @@ export type {
   RouterKind,
   SharedExpertConfig,
 } from './mixture-config.js';
-export { loadAdapter, mergeLora } from './model-adapter.js';
 export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
 export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
 export { countParameters, type ParameterCount } from './parameter-count.js';
