@@ -6,6 +6,13 @@ export { DecoderSession, type SessionOptions } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
 export { blockValuesPerToken, fullSessionBytes, keptTokens, kvBytesPerToken, kvValuesPerToken } from './kv-bytes.js';
+export {
+  type MemoryPlan,
+  type MemoryPlanOptions,
+  memoryPlan,
+  type ServingMemory,
+  type TrainingMemory,
+} from './memory-plan.js';
 export type {
   ExpertKind,
   MixtureConfig,
@@ -26,3 +33,4 @@ export {
   type TrainingLoss,
   trainable,
 } from './trainable.js';
+export { type WeightDtype, weightDtypes } from './weight-dtype.js';

@@ -1,5 +1,5 @@
 import { decodeValues, type PackedRows, packRows } from '@therapeutic-moe/checkpoint';
-import type { FrozenDtype } from '@therapeutic-moe/kernels';
+import { type FrozenDtype, wordsPerRow } from '@therapeutic-moe/kernels';
 import type { StoredRows } from './parameter-sink.js';
 
 /** Gathers the rows of one matrix of a file, whatever parts they come in. */
@@ -12,11 +12,10 @@ export interface RowCollector {
 }
 
 const STORED_AS = { I8: 'int8', BF16: 'bfloat16', F16: 'float16', F32: undefined } as const;
-const PER_WORD = { int8: 4, bfloat16: 2, float16: 2 } as const;
 
 /** Rows of a file that are rows of outputs: kept as they are where the file has the wanted type, packed as they come elsewhere. */
 export function outputRows(rows: number, width: number, dtype: FrozenDtype): RowCollector {
-  const words = Math.ceil(width / PER_WORD[dtype]);
+  const words = wordsPerRow(width, dtype);
   const packed = new Int32Array(rows * words);
   const scales = dtype === 'int8' ? new Float32Array(rows) : undefined;
   let missing = rows;

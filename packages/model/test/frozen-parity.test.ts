@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
-import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
+import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { loadModelDirectory } from '../src/index.js';
 import { thawedModel } from './thawed-model.js';
