@@ -13,4 +13,5 @@ export {
   writeSafetensors,
   writeShardedSafetensors,
 } from './safetensors-writer.js';
+export { parseShardIndex } from './shard-index.js';
 export { writeFileAtomic } from './write-file-atomic.js';

@@ -17,7 +17,8 @@ export function checkTensors(
 ): void {
   const present = new Set(reader.names);
   const known = new Set<string>();
-  for (const { name, shape } of [...map.values()].flat()) {
+  for (const { name, ...piece } of [...map.values()].flat()) {
+    const { shape } = piece.within ?? piece;
     if (!present.has(name))
       throw new Error(`${reader.path}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
     const found = reader.entry(name);

@@ -29,7 +29,7 @@ export class LoadPlan {
     private readonly reader: CheckpointReader,
     map: ReadonlyMap<string, readonly TensorPiece[]>,
   ) {
-    const sizes = [...map.values()].flat().map(({ shape }) => sizeOf(shape));
+    const sizes = [...map.values()].flat().map(({ shape, within }) => sizeOf(within?.shape ?? shape));
     const values = Math.min(PART_VALUES, Math.ceil(Math.max(0, ...sizes) / 4));
     this.parts = [...map].flatMap(([path, pieces]) =>
       pieces.flatMap((piece) => cut(path, piece, reader.entry(piece.name).dtype as DecodableDtype, values)),
@@ -76,12 +76,12 @@ export class LoadPlan {
   }
 }
 
-/** Cuts a tensor into runs of whole rows, of at most `values` values where a row is not longer. */
+/** Cuts a piece into runs of whole rows, of at most `values` values where a row is not longer. */
 function cut(path: string, piece: TensorPiece, dtype: DecodableDtype, values: number): Part[] {
   const [height, width] = [piece.shape.at(-2) ?? 1, piece.shape.at(-1) ?? 1];
   if (sizeOf(piece.shape) === 0) return [];
   const matrices = sizeOf(piece.shape) / (height * width);
-  const most = Math.max(1, Math.floor(values / width));
+  const most = 2 ** Math.floor(Math.log2(Math.max(1, values / width))); // a power of two, which most sizes divide by
   const parts: Part[] = [];
   for (let matrix = 0; matrix < matrices; matrix++) {
     for (let row = 0; row < height; row += most)
@@ -95,7 +95,8 @@ function bytesOf({ rows, width, dtype }: Part): number {
 }
 
 function offsetOf({ piece, matrix, row, width, dtype }: Part): number {
-  return (matrix * (piece.shape.at(-2) ?? 1) + row) * width * BYTES[dtype];
+  const start = piece.within?.start ?? 0;
+  return (start + (matrix * (piece.shape.at(-2) ?? 1) + row) * width) * BYTES[dtype];
 }
 
 function sizeOf(shape: readonly number[]): number {

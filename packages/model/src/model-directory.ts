@@ -25,8 +25,8 @@ import type { WeightDtype } from './weight-dtype.js';
 
 /** How a checkpoint names and arranges what a model holds. */
 interface CheckpointLayout {
-  /** Our paths, each with the pieces that make it up. */
-  tensors(config: ModelConfig): Map<string, TensorPiece[]>;
+  /** Our paths, each with the pieces that make it up. @param names of the tensors in a file to read. */
+  tensors(config: ModelConfig, names?: readonly string[]): Map<string, TensorPiece[]>;
   /** `config.json`. */
   toJson(config: ModelConfig, dtype: string): object;
 }
@@ -85,7 +85,7 @@ export async function loadModelDirectory(
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = (isOwn(json) ? own : huggingFace).tensors(config);
+    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);

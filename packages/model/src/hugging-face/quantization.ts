@@ -47,7 +47,7 @@ const NOTHING: Accepted = [undefined, null, false, {}];
  * nothing that is stored.
  */
 const compressedTensors: Readonly<Record<string, Accepted>> = {
-  quant_method: ['compressed-tensors'],
+  quant_method: ['compressed-tensors', 'bitsandbytes'],
   format: ['int-quantized', 'naive-quantized'],
   quantization_status: ['compressed'],
   kv_cache_scheme: NOTHING,
