@@ -71,7 +71,8 @@ function isOwn(content: unknown): boolean {
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
  * Weights are float32 on the device, or with `weights` linears, experts, embedding and head are frozen in fewer bytes: an
- * adapter can be trained on such a model, and it never exists in float32. Files may hold F32, F16, BF16, or I8 with scales where `quantization_config` says so.
+ * adapter can be trained on such a model, and it never exists in float32. Files may hold F32, F16, BF16, or I8 with scales
+ * where `quantization_config` says so.
  * Tensors are streamed, a few rows at a time: the host holds less than twice the largest tensor of the files.
  *
  * @returns a model on the active backend; the caller disposes it.
@@ -135,6 +136,11 @@ export async function saveModelDirectory(
   directory: string,
   { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
 ): Promise<void> {
+  if (model.frozenWeights.size > 0) {
+    throw new Error(
+      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
+    );
+  }
   for (const [path, { layer: linear }] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
