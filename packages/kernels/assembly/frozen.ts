@@ -1,4 +1,4 @@
-import { packEights, panelProduct, gemmScratchBytes, KC, NC, NR } from './gemm';
+import { gemmScratchBytes, KC, NC, NR, packEights, panelProduct } from './gemm';
 import { madd, sumLanes } from './vector';
 
 // How a row of weights is stored; the numbers stand in src/wasm/frozen.ts too.
@@ -6,8 +6,10 @@ const INT8: i32 = 0;
 const BFLOAT16: i32 = 1;
 const FLOAT16: i32 = 2;
 
-/** Eight rows of a block, thawed before they are packed. */
-const THAWED: i32 = NR * KC * 4;
+/** Rows that are thawed together before they are packed: forward a panel's lanes, backward eight steps of its depth. */
+const TOGETHER: i32 = NR;
+const THAWED_ROW: i32 = NC * 4;
+const THAWED: i32 = TOGETHER * THAWED_ROW;
 
 /** Bytes of scratch that `frozenGemm` and `frozenGemmBack` need. */
 export function frozenScratchBytes(): i32 {
@@ -235,8 +237,8 @@ export function frozenGemm(
     const nc = min(NC, n - jc);
     for (let kk = 0; kk < k; kk += KC) {
       const kc = min(KC, k - kk);
-      for (let j = 0; j < nc; j += NR) {
-        const lanes = min(NR, nc - j);
+      for (let j = 0; j < nc; j += TOGETHER) {
+        const lanes = min(TOGETHER, nc - j);
         for (let r = 0; r < lanes; r++) {
           const row = jc + j + r;
           const from = packed + <usize>row * <usize>rowBytes + <usize>kk * sizeOf(kind);
@@ -259,26 +261,36 @@ export function frozenGemmBack(
     const nc = min(NC, n - jc);
     for (let kk = 0; kk < k; kk += KC) {
       const kc = min(KC, k - kk);
-      for (let p = 0; p < kc; p++) {
-        const row = kk + p;
-        const from = packed + <usize>row * <usize>rowBytes + <usize>jc * sizeOf(kind);
-        thawRow(kind, from, scaleOf(kind, scales, row), nc, thawed);
-        spreadRow(thawed, nc, kc, scratch + ((<usize>p) << 5));
+      for (let p = 0; p < kc; p += TOGETHER) {
+        const some = min(TOGETHER, kc - p);
+        for (let r = 0; r < some; r++) {
+          const row = kk + p + r;
+          const from = packed + <usize>row * <usize>rowBytes + <usize>jc * sizeOf(kind);
+          thawRow(kind, from, scaleOf(kind, scales, row), nc, thawed + <usize>r * THAWED_ROW);
+        }
+        spreadRows(thawed, some, nc, (<usize>kc) << 5, scratch + ((<usize>p) << 5));
       }
       panelProduct(m, nc, kc, y + ((<usize>kk) << 2), (<usize>k) << 2, 4, scratch, c + ((<usize>jc) << 2), (<usize>ldc) << 2, kk > 0);
     }
   }
 }
 
-/** Puts a row's numbers, eight and eight, into panels `[depth, 8]` one behind the other; what is missing is zero. */
-// @ts-ignore: decorator
-@inline
-function spreadRow(row: usize, count: i32, depth: i32, out: usize): void {
-  for (let i = count; i & 7; i++) store<f32>(row + ((<usize>i) << 2), 0);
+/**
+ * Puts the numbers of `rows` thawed rows, eight and eight, one below the other into panels `[depth, 8]` that lie `apart`
+ * bytes from one to the next; what the last panel lacks is zero.
+ */
+function spreadRows(thawed: usize, rows: i32, count: i32, apart: usize, out: usize): void {
+  for (let r = 0; r < rows; r++) {
+    for (let i = count; i & 7; i++) store<f32>(thawed + <usize>r * THAWED_ROW + ((<usize>i) << 2), 0);
+  }
   for (let i = 0; i < count; i += 8) {
-    v128.store(out, v128.load(row));
-    v128.store(out, v128.load(row, 16), 16);
-    row += 32;
-    out += (<usize>depth) << 5;
+    let from = thawed + ((<usize>i) << 2);
+    for (let r = 0; r < rows; r++) {
+      const to = out + ((<usize>r) << 5);
+      v128.store(to, v128.load(from));
+      v128.store(to, v128.load(from, 16), 16);
+      from += THAWED_ROW;
+    }
+    out += apart;
   }
 }
