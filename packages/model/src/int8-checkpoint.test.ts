@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { thaw } from '@therapeutic-moe/kernels';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { tinyModel } from '../test/tiny-model.js';
@@ -34,7 +35,7 @@ const bitsAndBytes = {
   llm_int8_has_fp16_weight: false,
 };
 
-describeOnBackends('a checkpoint of 8 bits', () => {
+describeOnBackends('a checkpoint of 8 bits', (backend) => {
   let directory: string;
   /** Sizes of the projection that is stored in 8 bits. */
   let [outputs, inputs] = [0, 0];
@@ -101,6 +102,12 @@ describeOnBackends('a checkpoint of 8 bits', () => {
       });
       await expectClose(model.parameters().get(`${q}.weight`)!, expected, 0);
       model.dispose();
+      if (backend === 'webgpu') return; // no kernels of frozen weights yet
+      const frozen = await loadModelDirectory(directory, { weights: 'int8' });
+      const thawed = thaw(frozen.frozenWeights.get(`${q}.weight`)!);
+      await expectClose(thawed, expected, 0); // -128 too, which we write ourselves nowhere
+      thawed.dispose();
+      frozen.dispose();
     });
   }
 

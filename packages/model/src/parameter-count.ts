@@ -1,4 +1,4 @@
-import { countLoraParameters, type LoraConfig } from '@therapeutic-moe/lora';
+import { countLoraParameters, type LoraConfig, planLora, resolveLoraConfig } from '@therapeutic-moe/lora';
 import { countMixtureLayers, isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
@@ -32,6 +32,16 @@ export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>)
   const activePerToken = layers.reduce((sum, kind) => sum + kind.active, outer.total);
   const adapter = lora ? countLoraParameters('countParameters', linearSizes(config), lora) : 0;
   return { total, trainable: lora ? adapter : total, activePerToken };
+}
+
+/** `[inputSize, outputSize]` of the linears that an adapter would lie on, by path. @throws as `countParameters` does. */
+export function adaptedLinears(
+  config: ModelConfig,
+  lora: Partial<LoraConfig>,
+): ReadonlyMap<string, readonly [number, number]> {
+  const sizes = linearSizes(config);
+  const planned = planLora('adaptedLinears', sizes.keys(), resolveLoraConfig(lora)).keys();
+  return new Map([...planned].map((path) => [path, sizes.get(path)!]));
 }
 
 /** How many layers hold a mixture and how many are dense, each with the number of one of them. */
