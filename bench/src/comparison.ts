@@ -7,6 +7,8 @@ export interface Timing {
   readonly repeats: number;
   /** The most memory that one run takes beyond what is held before it, in MiB, where it is measured. */
   readonly peakMiB?: number;
+  /** Of what was read, where that is a rate. */
+  readonly gigabytesPerSecond?: number;
   /** What else a reader should know, such as the variant that was fastest. */
   readonly detail?: string;
 }

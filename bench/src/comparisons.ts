@@ -1,12 +1,14 @@
 import { attention } from './attention.js';
 import type { Comparison } from './comparison.js';
 import { decode } from './decode.js';
+import { load } from './load.js';
+import { loraStep } from './lora-step.js';
 import { matMul } from './mat-mul.js';
 import { moeBlock } from './moe-block.js';
 import { trainStep } from './train-step.js';
 
 /** All comparisons, in the order they run. */
-export const comparisons: readonly Comparison[] = [trainStep, moeBlock, matMul, decode, attention];
+export const comparisons: readonly Comparison[] = [trainStep, loraStep, moeBlock, matMul, decode, attention, load];
 
 /** Those asked for, or all. @throws when a name is unknown, naming those that exist. */
 export function chooseComparisons(all: readonly Comparison[], only: string | undefined): readonly Comparison[] {

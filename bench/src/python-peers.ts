@@ -8,7 +8,7 @@ import { PeerMissing, type Timing } from './comparison.js';
 const execute = promisify(execFile);
 const scripts = fileURLToPath(new URL('../peers', import.meta.url));
 const modules = ['torch', 'transformers'];
-const packages = ['torch==2.13.0', 'transformers'];
+const packages = ['torch==2.13.0', 'transformers', 'peft'];
 const wayOut = 'name a Python that has them in TMOE_PEERS_PYTHON';
 
 /** Where Python peers may live. */

@@ -8,15 +8,21 @@ export interface Report {
   readonly cases: readonly ReportedCase[];
 }
 
-/** One case against one peer. `ratio` is `peer_ms / ours_ms`: above 1 ours is faster. Peaks are in MiB, where memory is measured. */
+/** One case against one peer. `ratio` is `peer_ms / ours_ms`: above 1 ours is faster. Peaks are in MiB and rates in GB/s, where they are measured. */
 export type ReportedCase = {
   readonly case: string;
   readonly backend: string;
   readonly ours_ms: number;
   readonly ours_peak_mib?: number;
+  readonly ours_gb_per_s?: number;
   readonly peer: string;
 } & (
-  | { readonly peer_ms: number; readonly ratio: number; readonly peer_peak_mib?: number }
+  | {
+      readonly peer_ms: number;
+      readonly ratio: number;
+      readonly peer_peak_mib?: number;
+      readonly peer_gb_per_s?: number;
+    }
   | { readonly skipped: string }
 );
 
@@ -26,12 +32,19 @@ export function makeReport(name: string, machine: string, outcomes: readonly Out
 
 function reportCase(outcome: Outcome): ReportedCase {
   const { case: name, backend, peer, ours } = outcome;
-  const ourPeak = ours.peakMiB === undefined ? {} : { ours_peak_mib: digits(ours.peakMiB) };
-  const common = { case: name, backend, ours_ms: digits(ours.medianMs), ...ourPeak, peer };
+  const common = { case: name, backend, ours_ms: digits(ours.medianMs), ...besides('ours', ours), peer };
   if ('skipped' in outcome) return { ...common, skipped: outcome.skipped };
-  const { medianMs, peakMiB } = outcome.theirs;
-  const peerPeak = peakMiB === undefined ? {} : { peer_peak_mib: digits(peakMiB) };
-  return { ...common, peer_ms: digits(medianMs), ratio: digits(medianMs / ours.medianMs), ...peerPeak };
+  const { theirs } = outcome;
+  const ratio = digits(theirs.medianMs / ours.medianMs);
+  return { ...common, peer_ms: digits(theirs.medianMs), ratio, ...besides('peer', theirs) };
+}
+
+/** What is measured besides the time, by whom. */
+function besides(who: 'ours' | 'peer', { peakMiB, gigabytesPerSecond }: Timing): Record<string, number> {
+  return {
+    ...(typeof peakMiB === 'number' && { [`${who}_peak_mib`]: digits(peakMiB) }),
+    ...(gigabytesPerSecond !== undefined && { [`${who}_gb_per_s`]: digits(gigabytesPerSecond) }),
+  };
 }
 
 /** Five digits: more than any timing means, few enough to read. */
@@ -58,10 +71,11 @@ export function renderTable(name: string, machine: string, outcomes: readonly Ou
   return [`${name} on ${machine}`, note, '', line(header), rule, ...rows.map(line)].join('\n');
 }
 
-function describe({ medianMs, minMs, maxMs, repeats, peakMiB }: Timing): string {
+function describe({ medianMs, minMs, maxMs, repeats, peakMiB, gigabytesPerSecond }: Timing): string {
   const range = repeats === 1 ? '1' : `${short(minMs)} to ${short(maxMs)}, ${repeats}`;
   const memory = peakMiB === undefined ? '' : `, ${peakMiB.toFixed(1)} MiB`;
-  return `${short(medianMs)} (${range})${memory}`;
+  const rate = gigabytesPerSecond === undefined ? '' : `, ${gigabytesPerSecond.toFixed(2)} GB/s`;
+  return `${short(medianMs)} (${range})${rate}${memory}`;
 }
 
 function short(ms: number): string {

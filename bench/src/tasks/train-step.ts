@@ -1,5 +1,12 @@
 import { type BackendName, useBackend } from '@therapeutic-moe/backend';
-import { CausalLm, type ModelConfig, resolveConfig, trainable } from '@therapeutic-moe/model';
+import {
+  CausalLm,
+  type ModelConfig,
+  resolveConfig,
+  type TokenBatch,
+  type TrainableModel,
+  trainable,
+} from '@therapeutic-moe/model';
 import { AdamW, clipScale, computeStepGradients } from '@therapeutic-moe/trainer';
 import type { Timing } from '../comparison.js';
 import { measure } from '../measure.js';
@@ -16,21 +23,22 @@ export async function trainStepOurs(
   const { kernels } = await useBackend(input.backend, { precision });
   const model = CausalLm.create(modelConfig(input), 7);
   const task = trainable(model, { klBalance: 0.01, zLoss: 0.001, domainSupervision: 0 });
+  return { ...(await timeSteps(task, randomBatch(input), input.repeats)), detail: `kernels ${kernels}, ${precision}` };
+}
+
+/** Steps as the trainer takes them, all on one batch. */
+export async function timeSteps(task: TrainableModel, batch: TokenBatch, repeats: number): Promise<Timing> {
   const optimizer = new AdamW(task.parameters());
   const first = [...task.parameters().values()][0];
-  const batches = [randomBatch(input)];
   let number = 0;
   const step = async () => {
     number += 1;
-    const { gradients, metrics } = await computeStepGradients(task, batches, { seed: number, where: `step ${number}` });
+    const { gradients, metrics } = await computeStepGradients(task, [batch], { seed: number, where: `step ${number}` });
     optimizer.update(gradients, number, 1e-3, clipScale(metrics.gradientNorm, 1));
     for (const gradient of gradients.values()) gradient.dispose();
     await throughDevice(first);
   };
-  return {
-    ...(await measure(step, { repeats: input.repeats, warmUp: 2 })),
-    detail: `kernels ${kernels}, ${precision}`,
-  };
+  return measure(step, { repeats, warmUp: 2 });
 }
 
 /** The model of a shape, with as many key-value heads as heads. */
@@ -49,7 +57,12 @@ export function modelConfig(shape: TrainStepShape): ModelConfig {
   });
 }
 
-function randomBatch({ batch, seq, vocabSize }: TrainStepShape) {
+/** Random tokens, each of them counted. */
+export function randomBatch({
+  batch,
+  seq,
+  vocabSize,
+}: Pick<TrainStepShape, 'batch' | 'seq' | 'vocabSize'>): TokenBatch {
   const tokens = batch * seq;
   const ids = randomIds(tokens + 1, vocabSize);
   return {

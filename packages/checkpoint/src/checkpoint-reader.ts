@@ -18,12 +18,18 @@ export interface CheckpointReader {
   readonly names: readonly string[];
   /** The metadata of the file, or of all shards merged in the order of their names. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** The file, or the index of the shards. */
+  readonly path: string;
   /** Where a tensor lies and what it is. Throws if the checkpoint has no such tensor. */
   entry(name: string): TensorEntry;
+  /** The file that holds a tensor. Throws if the checkpoint has no such tensor. */
+  fileOf(name: string): string;
   /** Reads one tensor, decoded from F32, F16 or BF16 to float32. The array is the caller's. */
   read(name: string): Promise<Float32Array>;
   /** Reads one tensor's bytes as stored, little-endian. The array is the caller's. */
   readRaw(name: string): Promise<Uint8Array>;
+  /** Fills `target` with a tensor's bytes as stored, from `offset` on: for reading in parts, into memory that is used again. */
+  readPart(name: string, offset: number, target: Uint8Array): Promise<void>;
   /** Closes the files. Reading afterwards throws. */
   close(): Promise<void>;
 }
@@ -35,7 +41,7 @@ class OpenCheckpoint implements CheckpointReader {
   private closed = false;
 
   constructor(
-    private readonly path: string,
+    readonly path: string,
     private readonly files: readonly SafetensorsFile[],
   ) {
     for (const file of files) {
@@ -58,10 +64,24 @@ class OpenCheckpoint implements CheckpointReader {
     return this.locate(name).entry;
   }
 
-  async readRaw(name: string): Promise<Uint8Array> {
-    const { entry, file } = this.locate(name);
+  fileOf(name: string): string {
+    return this.locate(name).file.path;
+  }
+
+  private open(name: string): { entry: TensorEntry; file: SafetensorsFile } {
+    const located = this.locate(name);
     if (this.closed) throw new Error(`checkpoint: ${this.path}: tensor "${name}" was read after close().`);
+    return located;
+  }
+
+  async readRaw(name: string): Promise<Uint8Array> {
+    const { entry, file } = this.open(name);
     return file.read(entry);
+  }
+
+  async readPart(name: string, offset: number, target: Uint8Array): Promise<void> {
+    const { entry, file } = this.open(name);
+    await file.readPart(entry, offset, target);
   }
 
   async read(name: string): Promise<Float32Array> {

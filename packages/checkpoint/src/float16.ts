@@ -53,6 +53,11 @@ function valueOfBits(): Float32Array {
   return table;
 }
 
+/** The float32 bits of every float16 bit pattern. */
+export function float16Words(): Int32Array {
+  return new Int32Array(valueOfBits().buffer);
+}
+
 /**
  * Widens float16 bit patterns to float32, exactly.
  *

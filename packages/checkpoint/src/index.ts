@@ -1,5 +1,6 @@
 export { bfloat16ToFloat32, float32ToBfloat16 } from './bfloat16.js';
 export { type CheckpointReader, openCheckpoint } from './checkpoint-reader.js';
+export { type DecodableDtype, decodeValues } from './decode-values.js';
 export type { SafetensorsDtype } from './dtype.js';
 export { float16ToFloat32, float32ToFloat16 } from './float16.js';
 export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
@@ -12,4 +13,5 @@ export {
   writeSafetensors,
   writeShardedSafetensors,
 } from './safetensors-writer.js';
+export { parseShardIndex } from './shard-index.js';
 export { writeFileAtomic } from './write-file-atomic.js';

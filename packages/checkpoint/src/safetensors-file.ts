@@ -56,6 +56,18 @@ export class SafetensorsFile {
     return bytes;
   }
 
+  /** Fills `target` with a tensor's bytes from `offset` on. */
+  async readPart(entry: TensorEntry, offset: number, target: Uint8Array): Promise<void> {
+    const what = `${this.path}: tensor "${entry.name}"`;
+    const size = entry.end - entry.start;
+    if (!(offset >= 0 && offset + target.length <= size)) {
+      throw new Error(
+        `checkpoint: ${what}: expected a part of its ${size} bytes, got ${target.length} from ${offset}.`,
+      );
+    }
+    await readFully(this.handle, target, entry.start + offset, what);
+  }
+
   async close(): Promise<void> {
     await this.handle.close();
   }

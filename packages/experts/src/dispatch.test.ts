@@ -188,8 +188,11 @@ describeOnBackends('applyExperts', (backend) => {
     const mixed = applyExperts(hidden, routing, layer);
     const plain = tf.tidy(() => {
       const matrix = (t: tf.Variable) => tf.reshape(t, t.shape.slice(1) as [number, number]);
-      const [gate, up] = tf.split(tf.matMul(hidden, matrix(layer.gateUp.weight)), 2, 1) as [tf.Tensor2D, tf.Tensor2D];
-      return tf.matMul(tf.mul(tf.mul(gate, tf.sigmoid(gate)), up), matrix(layer.down.weight));
+      const [gate, up] = tf.split(tf.matMul(hidden, matrix(layer.parameters().get('gate_up_proj')!)), 2, 1) as [
+        tf.Tensor2D,
+        tf.Tensor2D,
+      ];
+      return tf.matMul(tf.mul(tf.mul(gate, tf.sigmoid(gate)), up), matrix(layer.parameters().get('down_proj')!));
     });
     await expectClose(mixed, plain, SUM);
     tf.dispose([hidden, routing, mixed, plain]);

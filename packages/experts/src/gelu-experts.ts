@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
 import { gelu, type HiddenAct, refuseHiddenAct } from './gelu.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 import { StackedVector } from './stacked-vector.js';
 
 /** One vector per expert after each product. */
@@ -20,8 +21,8 @@ export class GeluExperts implements Experts {
    * @param biases owned from now on.
    */
   constructor(
-    readonly up: StackedLinear,
-    readonly down: StackedLinear,
+    readonly up: StackedLayer,
+    readonly down: StackedLayer,
     readonly hiddenAct: HiddenAct,
     readonly biases?: GeluBiases,
   ) {
@@ -29,7 +30,7 @@ export class GeluExperts implements Experts {
     if (up.experts !== down.experts || up.outputSize !== down.inputSize || up.inputSize !== down.outputSize) {
       throw new Error(
         'GeluExperts: up [experts, hidden, intermediate] and down [experts, intermediate, hidden] do not fit: ' +
-          `[${up.weight.shape}] and [${down.weight.shape}].`,
+          `${stackedSizes(up)} and ${stackedSizes(down)}.`,
       );
     }
     for (const part of biases ? (['up', 'down'] as const) : []) {
@@ -51,13 +52,13 @@ export class GeluExperts implements Experts {
       bias = false,
       seed,
     }: { deviation: number; downDeviation: number; hiddenAct?: HiddenAct; bias?: boolean; seed: number },
+    layers: LayerFactory = freshLayers,
   ): GeluExperts {
+    const matrix = (path: string, inputSize: number, outputSize: number, spread: number) =>
+      layers.stacked(path, experts, inputSize, outputSize, { deviation: spread, seed: seedFor(seed, path) });
     return new GeluExperts(
-      StackedLinear.create(experts, hidden, intermediate, { deviation, seed: seedFor(seed, 'up_proj') }),
-      StackedLinear.create(experts, intermediate, hidden, {
-        deviation: downDeviation,
-        seed: seedFor(seed, 'down_proj'),
-      }),
+      matrix('up_proj', hidden, intermediate, deviation),
+      matrix('down_proj', intermediate, hidden, downDeviation),
       hiddenAct,
       bias
         ? { up: StackedVector.filled(experts, intermediate, 0), down: StackedVector.filled(experts, hidden, 0) }
@@ -95,15 +96,10 @@ export class GeluExperts implements Experts {
   }
 
   parameters(): Parameters {
+    const biases = this.biases && { up_proj_bias: this.biases.up, down_proj_bias: this.biases.down };
     return new Map([
-      ['up_proj', this.up.weight],
-      ['down_proj', this.down.weight],
-      ...(this.biases
-        ? ([
-            ['up_proj_bias', this.biases.up.weight],
-            ['down_proj_bias', this.biases.down.weight],
-          ] as const)
-        : []),
+      ...stackedWeights({ up_proj: this.up, down_proj: this.down }),
+      ...Object.entries(biases ?? {}).map(([name, { weight }]) => [name, weight] as const),
     ]);
   }
 

@@ -20,7 +20,7 @@ const ONE = 4 * 3 * HIDDEN * INTERMEDIATE;
 
 /** The weights of a layer on the host, expert by expert. */
 async function hostWeights(layer: SwiGluExperts): Promise<HostExpert[]> {
-  const [gateUp, down] = [await layer.gateUp.weight.data(), await layer.down.weight.data()];
+  const [gateUp, down] = await Promise.all([...layer.parameters().values()].map((weight) => weight.data()));
   const slice = (all: ArrayLike<number>, e: number) => {
     const size = all.length / EXPERTS;
     return Float32Array.from(all).slice(e * size, (e + 1) * size);

@@ -1,6 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
-import { joinParameters, Linear, type LinearLayer, type Parameters, seedFor } from '@therapeutic-moe/nn';
+import {
+  freshLayers,
+  joinParameters,
+  type LayerFactory,
+  Linear,
+  type LinearLayer,
+  type Parameters,
+  seedFor,
+} from '@therapeutic-moe/nn';
 
 /**
  * A gated feed-forward that every token visits beside its routed experts (DeepSeekMoE, arXiv:2401.06066), optionally
@@ -39,10 +47,13 @@ export class SharedExpert {
       gate = false,
       seed,
     }: { deviation: number; downDeviation: number; gate?: boolean; seed: number },
+    layers: LayerFactory = freshLayers,
   ): SharedExpert {
+    const shared = (name: string, inputSize: number, outputSize: number, spread: number) =>
+      layers.linear(`shared_expert.${name}`, inputSize, outputSize, { deviation: spread, seed: seedFor(seed, name) });
     return new SharedExpert(
-      Linear.create(hidden, 2 * intermediate, { deviation, seed: seedFor(seed, 'gate_up_proj') }),
-      Linear.create(intermediate, hidden, { deviation: downDeviation, seed: seedFor(seed, 'down_proj') }),
+      shared('gate_up_proj', hidden, 2 * intermediate, deviation),
+      shared('down_proj', intermediate, hidden, downDeviation),
       gate ? Linear.create(hidden, 1, { deviation, seed: seedFor(seed, 'shared_expert_gate') }) : undefined,
     );
   }

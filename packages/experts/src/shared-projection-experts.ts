@@ -1,6 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { Linear, type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+import {
+  type BaseLinear,
+  freshLayers,
+  joinParameters,
+  type LayerFactory,
+  Linear,
+  type Parameters,
+  type StackedLayer,
+  seedFor,
+} from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 import { StackedRmsNorm } from './stacked-rms-norm.js';
 
 /**
@@ -11,10 +21,10 @@ import { StackedRmsNorm } from './stacked-rms-norm.js';
 export class SharedProjectionExperts implements Experts {
   /** All parts are owned from now on: `[hidden, size]`, `[experts, size]`, `[experts, size, inner]`, `[inner, hidden]`. */
   constructor(
-    readonly input: Linear,
+    readonly input: BaseLinear,
     readonly norm: StackedRmsNorm,
-    readonly inner: StackedLinear,
-    readonly output: Linear,
+    readonly inner: StackedLayer,
+    readonly output: BaseLinear,
   ) {
     const fits =
       input.outputSize === norm.scale.size &&
@@ -23,7 +33,8 @@ export class SharedProjectionExperts implements Experts {
       inner.outputSize === output.inputSize &&
       output.outputSize === input.inputSize;
     if (!fits) {
-      const shapes = [input.weight, norm.scale.weight, inner.weight, output.weight].map(({ shape }) => `[${shape}]`);
+      const sizes = ({ inputSize, outputSize }: BaseLinear) => `[${[inputSize, outputSize]}]`;
+      const shapes = [sizes(input), `[${norm.scale.weight.shape}]`, stackedSizes(inner), sizes(output)];
       throw new Error(
         'SharedProjectionExperts: input [hidden, size], norm [experts, size], inner [experts, size, inner] and ' +
           `output [inner, hidden] do not fit: ${shapes.join(', ')}.`,
@@ -40,12 +51,14 @@ export class SharedProjectionExperts implements Experts {
       rmsNormEps,
       seed,
     }: { deviation: number; downDeviation: number; rmsNormEps: number; seed: number },
+    layers: LayerFactory = freshLayers,
   ): SharedProjectionExperts {
+    const drawn = (path: string, spread: number) => ({ deviation: spread, seed: seedFor(seed, path) });
     return new SharedProjectionExperts(
-      Linear.create(hidden, intermediate, { deviation, seed: seedFor(seed, 'in_proj') }),
+      layers.linear('in_proj', hidden, intermediate, drawn('in_proj', deviation)),
       StackedRmsNorm.create(experts, intermediate, rmsNormEps),
-      StackedLinear.create(experts, intermediate, intermediate, { deviation, seed: seedFor(seed, 'inner_proj') }),
-      Linear.create(intermediate, hidden, { deviation: downDeviation, seed: seedFor(seed, 'out_proj') }),
+      layers.stacked('inner_proj', experts, intermediate, intermediate, drawn('inner_proj', deviation)),
+      layers.linear('out_proj', intermediate, hidden, drawn('out_proj', downDeviation)),
     );
   }
 
@@ -86,10 +99,10 @@ export class SharedProjectionExperts implements Experts {
 
   parameters(): Parameters {
     return new Map([
-      ...prefixed('in_proj', this.input),
+      ...joinParameters({ in_proj: this.input }),
       ['norm', this.norm.scale.weight],
-      ['inner_proj', this.inner.weight],
-      ...prefixed('out_proj', this.output),
+      ...stackedWeights({ inner_proj: this.inner }),
+      ...joinParameters({ out_proj: this.output }),
     ]);
   }
 
@@ -98,11 +111,13 @@ export class SharedProjectionExperts implements Experts {
   }
 }
 
-function copyOf({ weight, bias }: Linear): Linear {
+function copyOf(linear: BaseLinear): Linear {
+  if (!(linear instanceof Linear)) {
+    throw new Error(
+      'SharedProjectionExperts.rebuild: the shared projections are frozen and cannot be copied; load the model in float32.',
+    );
+  }
+  const { weight, bias } = linear;
   const copy = (variable: tf.Variable) => tf.tidy(() => tf.variable(tf.clone(variable)));
   return new Linear(copy(weight), bias && copy(bias));
-}
-
-function prefixed(path: string, linear: Linear): [string, tf.Variable][] {
-  return [...linear.parameters()].map(([name, variable]) => [`${path}.${name}`, variable]);
 }

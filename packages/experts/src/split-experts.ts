@@ -18,6 +18,8 @@ export function splitExperts({ gateUp, down }: SwiGluExperts, parts: number): Sw
       `splitExperts: an intermediate size of ${intermediate} cannot be cut into ${parts} equal parts; use a divisor.`,
     );
   }
+  if (!(gateUp instanceof StackedLinear && down instanceof StackedLinear))
+    throw new Error('splitExperts: the experts are frozen and cannot be cut; load the model in float32.');
   const gateUps = tf.tidy(() => {
     // [experts, hidden, gate or up, part, size], and then the part before the hidden size, in two steps of rank 4.
     const columns = tf.reshape(gateUp.weight, [experts * hidden, 2, parts, size]);

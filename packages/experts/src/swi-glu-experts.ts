@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
-import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { ExpertRows, Experts } from './experts.js';
+import { stackedSizes, stackedWeights } from './stacked-layers.js';
 
 /**
  * Experts `down(silu(gate x) * (up x))` (arXiv:2002.05202), gate and up side by side as in Hugging Face's fused layout.
@@ -12,8 +13,8 @@ export class SwiGluExperts implements Experts {
    * @param down `[experts, intermediate, hidden]`; owned from now on.
    */
   constructor(
-    readonly gateUp: StackedLinear,
-    readonly down: StackedLinear,
+    readonly gateUp: StackedLayer,
+    readonly down: StackedLayer,
   ) {
     const fits =
       gateUp.experts === down.experts &&
@@ -22,7 +23,7 @@ export class SwiGluExperts implements Experts {
     if (!fits) {
       throw new Error(
         `SwiGluExperts: gateUp [experts, hidden, 2 * intermediate] and down [experts, intermediate, hidden] do not fit: ` +
-          `[${gateUp.weight.shape}] and [${down.weight.shape}].`,
+          `${stackedSizes(gateUp)} and ${stackedSizes(down)}.`,
       );
     }
   }
@@ -31,13 +32,13 @@ export class SwiGluExperts implements Experts {
   static create(
     { experts, hidden, intermediate }: { experts: number; hidden: number; intermediate: number },
     { deviation, downDeviation, seed }: { deviation: number; downDeviation: number; seed: number },
+    layers: LayerFactory = freshLayers,
   ): SwiGluExperts {
+    const matrix = (path: string, inputSize: number, outputSize: number, spread: number) =>
+      layers.stacked(path, experts, inputSize, outputSize, { deviation: spread, seed: seedFor(seed, path) });
     return new SwiGluExperts(
-      StackedLinear.create(experts, hidden, 2 * intermediate, { deviation, seed: seedFor(seed, 'gate_up_proj') }),
-      StackedLinear.create(experts, intermediate, hidden, {
-        deviation: downDeviation,
-        seed: seedFor(seed, 'down_proj'),
-      }),
+      matrix('gate_up_proj', hidden, 2 * intermediate, deviation),
+      matrix('down_proj', intermediate, hidden, downDeviation),
     );
   }
 
@@ -62,10 +63,7 @@ export class SwiGluExperts implements Experts {
   }
 
   parameters(): Parameters {
-    return new Map([
-      ['gate_up_proj', this.gateUp.weight],
-      ['down_proj', this.down.weight],
-    ]);
+    return stackedWeights({ gate_up_proj: this.gateUp, down_proj: this.down });
   }
 
   dispose(): void {

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dispatchRows } from '@therapeutic-moe/kernels';
+import type { StackedLayer } from '@therapeutic-moe/nn';
 import { capacityPlan, type Routing, type SequenceCache } from '@therapeutic-moe/router';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
@@ -75,8 +76,8 @@ describeOnBackends('TransformerExperts', (backend) => {
     const all = tf.ones<tf.Rank.R1>([batch * seq]);
     const output = layer.applyExpert(hidden, 0, all, { sequences: { batch, seq } });
     const plain = tf.tidy(() => {
-      const matrix = ({ weight }: { weight: tf.Variable }) =>
-        tf.reshape(weight, weight.shape.slice(1)) as unknown as tf.Tensor2D;
+      const matrix = (stack: StackedLayer) =>
+        tf.reshape<tf.Rank.R2>(stack.parameters().get('weight')!, [stack.inputSize, stack.outputSize]);
       const { encoder, qkv, attentionOutput, decoder, confidence } = layer.parts;
       return tf.concat(
         (tf.split(hidden, batch) as tf.Tensor2D[]).map((x) => {
@@ -189,7 +190,7 @@ describeOnBackends('TransformerExperts', (backend) => {
     const groups = { ...plan, tokens: 7 };
     const rows = dispatchRows(hidden, plan);
     const [sure, output] = [layer.confidences(rows, groups, pass), layer.applyGrouped(rows, groups, pass)];
-    tf.tidy(() => confidence.weight.assign(tf.zerosLike(confidence.weight)));
+    for (const weight of confidence.parameters().values()) tf.tidy(() => weight.assign(tf.zerosLike(weight)));
     const [even, halved] = [layer.confidences(rows, groups, pass), layer.applyGrouped(rows, groups, pass)];
     const expected = tf.tidy(() => tf.mul(tf.mul(halved, 2), tf.expandDims(sure, 1)));
     expect(sure.shape).toEqual([EXPERTS * 7]);

@@ -1,26 +1,27 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dispatchRows, flashAttention } from '@therapeutic-moe/kernels';
-import { type Parameters, StackedLinear, seedFor } from '@therapeutic-moe/nn';
+import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
 import type { SequenceCache } from '@therapeutic-moe/router';
 import type { ExpertPass, ExpertRows, Experts, Sequences } from './experts.js';
 import { readsAtOnce } from './reads-at-once.js';
 import { runsOf, sequenceBlocks } from './sequence-blocks.js';
+import { stackedWeights } from './stacked-layers.js';
 import { StackedRmsNorm } from './stacked-rms-norm.js';
 
 /** The parts of transformer experts. */
 export interface TransformerParts {
   /** `[experts, hidden, size]` */
-  readonly encoder: StackedLinear;
+  readonly encoder: StackedLayer;
   /** `[experts, size]`, before the attention. */
   readonly norm: StackedRmsNorm;
   /** `[experts, size, 3 * size]`: queries, keys, values side by side. */
-  readonly qkv: StackedLinear;
+  readonly qkv: StackedLayer;
   /** `[experts, size, size]` */
-  readonly attentionOutput: StackedLinear;
+  readonly attentionOutput: StackedLayer;
   /** `[experts, size, hidden]` */
-  readonly decoder: StackedLinear;
+  readonly decoder: StackedLayer;
   /** `[experts, size, 1]` */
-  readonly confidence: StackedLinear;
+  readonly confidence: StackedLayer;
 }
 
 /** Large enough that a softmax over float32 scores gives exactly 0. */
@@ -50,7 +51,12 @@ export class TransformerExperts implements Experts {
       decoder: [experts, size, hidden],
       confidence: [experts, size, 1],
     };
-    for (const [name, { shape }] of this.#weights()) {
+    const { norm, ...matrices } = parts;
+    const shapes: [keyof TransformerParts, number[]][] = Object.entries(matrices).map(([name, stacked]) => [
+      name as keyof TransformerParts,
+      [stacked.experts, stacked.inputSize, stacked.outputSize],
+    ]);
+    for (const [name, shape] of [...shapes, ['norm', norm.scale.weight.shape] as const]) {
       if (shape.join() !== expected[name].join()) {
         throw new Error(
           `TransformerExperts: ${name} must be [${expected[name].join(', ')}], got [${shape.join(', ')}].`,
@@ -71,9 +77,10 @@ export class TransformerExperts implements Experts {
       rmsNormEps,
       seed,
     }: { deviation: number; downDeviation: number; rmsNormEps: number; seed: number },
+    layers: LayerFactory = freshLayers,
   ): TransformerExperts {
     const matrix = (path: string, inputSize: number, outputSize: number, spread: number) =>
-      StackedLinear.create(experts, inputSize, outputSize, { deviation: spread, seed: seedFor(seed, path) });
+      layers.stacked(path, experts, inputSize, outputSize, { deviation: spread, seed: seedFor(seed, path) });
     return new TransformerExperts(
       {
         encoder: matrix('encoder', hidden, intermediate, deviation),
@@ -150,27 +157,13 @@ export class TransformerExperts implements Experts {
   }
 
   parameters(): Parameters {
-    const paths: Record<keyof TransformerParts, string> = {
-      encoder: 'encoder',
-      norm: 'norm',
-      qkv: 'qkv_proj',
-      attentionOutput: 'o_proj',
-      decoder: 'decoder',
-      confidence: 'confidence',
-    };
-    return new Map(this.#weights().map(([name, weight]) => [paths[name], weight]));
+    const { encoder, norm, qkv, attentionOutput, decoder, confidence } = this.parts;
+    const matrices = { encoder, qkv_proj: qkv, o_proj: attentionOutput, decoder, confidence };
+    return new Map([...stackedWeights(matrices), ['norm', norm.scale.weight]]);
   }
 
   dispose(): void {
     for (const part of Object.values(this.parts)) part.dispose();
-  }
-
-  #weights(): [keyof TransformerParts, tf.Variable][] {
-    const { norm, ...matrices } = this.parts;
-    const entries = Object.entries(matrices).map(
-      ([name, { weight }]) => [name, weight] as [keyof TransformerParts, tf.Variable],
-    );
-    return [...entries, ['norm', norm.scale.weight]];
   }
 
   get #headDim(): number {

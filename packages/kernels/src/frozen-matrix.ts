@@ -22,7 +22,7 @@ export type FrozenMatrix = {
 export const WEIGHTS_PER_WORD: Readonly<Record<FrozenDtype, number>> = { int8: 4, bfloat16: 2, float16: 2 };
 
 /** How many int32 a row of `inputSize` weights takes. */
-function wordsPerRow(inputSize: number, dtype: FrozenDtype): number {
+export function wordsPerRow(inputSize: number, dtype: FrozenDtype): number {
   return Math.ceil(inputSize / WEIGHTS_PER_WORD[dtype]);
 }
 

@@ -13,7 +13,7 @@ export {
 export { type AttentionOptions, flashAttention, flashAttentionReference, readsKeysInPlace } from './flash-attention.js';
 export { float32Products } from './float32-products.js';
 export { frozenMatMul, groupedFrozenMatMul } from './frozen-mat-mul.js';
-export { type FrozenDtype, type FrozenMatrix, frozenMatrix } from './frozen-matrix.js';
+export { type FrozenDtype, type FrozenMatrix, frozenMatrix, wordsPerRow } from './frozen-matrix.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
@@ -26,4 +26,5 @@ export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, t
 export { swiGlu, swiGluReference } from './swi-glu.js';
 export { frozenRows, thaw } from './thaw.js';
 export { shareMemory } from './wasm/share-memory.js';
+export { type BlockPlace, writeBlock, writeBlockReference, writeTransposed } from './write-block.js';
 export { writeRows, writeRowsReference } from './write-rows.js';

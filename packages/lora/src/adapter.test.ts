@@ -9,7 +9,7 @@ describeOnBackends('attachLora', () => {
   it('wraps the linears it targets and no others', () => {
     const host = new TwoLayerHost();
     const adapter = attachLora(host, { r: 2, targetModules: ['v_proj'] }, 1);
-    const wrapped = [...host.linears()].flatMap(([path, layer]) => (layer instanceof LoraLinear ? [path] : []));
+    const wrapped = [...host.linears()].flatMap(([path, { layer }]) => (layer instanceof LoraLinear ? [path] : []));
     expect(wrapped).toEqual(['layers.0.v_proj', 'layers.1.v_proj']);
     expect([...adapter.parameters().keys()]).toEqual([
       'layers.0.v_proj.lora_A',
@@ -35,7 +35,7 @@ describeOnBackends('attachLora', () => {
     expect(factors[0]![0]).not.toEqual(factors[0]![1]);
   });
 
-  it('refuses a target that names nothing, and a linear that is adapted, leaving the host as it was', () => {
+  it('refuses a target that names nothing, and a name that is taken, leaving the host as it was', () => {
     const host = new TwoLayerHost();
     expect(() => attachLora(host, { targetModules: ['gate_proj'] }, 1)).toThrow(
       "attachLora: targetModules names 'gate_proj', but the model has q_proj, v_proj.",
@@ -43,7 +43,7 @@ describeOnBackends('attachLora', () => {
     attachLora(host, { targetModules: ['v_proj'] }, 1);
     const before = tf.memory().numTensors;
     expect(() => attachLora(host, { targetModules: ['q_proj', 'v_proj'] }, 2)).toThrow(
-      'attachLora: layers.0.v_proj has an adapter already; merge or detach it first.',
+      "attachLora: the model has an adapter 'default' already; give the new one another name, or detach that one first.",
     );
     expect(host.linear('layers.0.q_proj')).toBeInstanceOf(Linear);
     expect(tf.memory().numTensors).toBe(before);

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose, expectGradient, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { type LoraLayerConfig, LoraLinear } from './index.js';
+import { type OneUpdate, oneUpdate } from '../test/one-update.js';
+import type { LoraLayerConfig } from './index.js';
 
 /** What two orders of the same products, sums and one root may differ by. */
 const ROUNDING = 1e-5;
@@ -12,12 +13,12 @@ const DIFFERENCES = 1e-2;
 const config: LoraLayerConfig = { r: 2, scale: 3, loraDropout: 0, useDora: true, initLoraWeights: true };
 
 const createLayer = (changes: Partial<LoraLayerConfig> = {}, bias = true) =>
-  new LoraLinear(Linear.create(5, 7, { bias, seed: 1 }), { ...config, ...changes }, 3);
+  oneUpdate(Linear.create(5, 7, { bias, seed: 1 }), { ...config, ...changes }, 3);
 
 const input = () => tf.randomNormal([3, 11, 5], 0, 1, 'float32', 2);
 
 /** Stands for training: the bias and B are no longer zero, nor the lengths those of the base. */
-function change({ base, b, magnitude }: LoraLinear): void {
+function change({ base, update: { b, magnitude } }: OneUpdate): void {
   tf.tidy(() => {
     base.bias?.assign(tf.randomNormal(base.bias.shape, 0, 1, 'float32', 8));
     b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', 9));
@@ -26,7 +27,7 @@ function change({ base, b, magnitude }: LoraLinear): void {
 }
 
 /** `W + scale A B`, and the length of each of its columns. */
-function adaptedWeight({ base, a, b }: LoraLinear) {
+function adaptedWeight({ base, update: { a, b } }: OneUpdate) {
   const adapted = tf.add(base.weight, tf.mul(tf.matMul(a as tf.Tensor2D, b as tf.Tensor2D), 3));
   return { adapted, norm: tf.norm(adapted, 'euclidean', 0) };
 }
@@ -45,7 +46,7 @@ describeOnBackends('LoraLinear with DoRA', () => {
     change(layer);
     const byHand = tf.tidy(() => {
       const { adapted, norm } = adaptedWeight(layer);
-      const weight = tf.mul(tf.div(adapted, norm), layer.magnitude!.vector) as tf.Tensor2D;
+      const weight = tf.mul(tf.div(adapted, norm), layer.update.magnitude!.vector) as tf.Tensor2D;
       const rows = tf.matMul(tf.reshape(x, [33, 5]), weight);
       return tf.reshape(layer.base.bias ? tf.add(rows, layer.base.bias) : rows, [3, 11, 7]);
     });
@@ -60,11 +61,11 @@ describeOnBackends('LoraLinear with DoRA', () => {
     change(layer);
     const before = await layer.base.weight.data();
     const beside = layer.apply(x);
-    layer.merge();
+    layer.merge('default');
     const [merged, lengths] = [layer.apply(x), tf.norm(layer.base.weight, 'euclidean', 0)];
     await expectClose(merged, beside, ROUNDING);
-    await expectClose(lengths, layer.magnitude!.vector, ROUNDING);
-    layer.unmerge();
+    await expectClose(lengths, layer.update.magnitude!.vector, ROUNDING);
+    layer.unmerge('default');
     expect(await layer.base.weight.data()).toEqual(before);
     const again = layer.apply(x);
     await expectClose(again, beside, 0);
@@ -81,7 +82,7 @@ describeOnBackends('LoraLinear with DoRA', () => {
       const rows = tf.matMul(tf.reshape(x, [33, 5]), tf.mul(adapted, tf.div(m, norm)) as tf.Tensor2D);
       return tf.sum(tf.mul(tf.reshape(rows, [3, 11, 7]), weights));
     };
-    const trained = [layer.a, layer.b, layer.magnitude!.vector];
+    const trained = [layer.update.a, layer.update.b, layer.update.magnitude!.vector];
     await expectGradient((a, b, m) => formula(a!, b!, m!), trained, { tolerance: DIFFERENCES });
     const expected = tf.grads((...values: tf.Tensor[]) => formula(values[0]!, values[1]!, values[2]!))(trained);
     const loss = () => tf.sum(tf.mul(layer.apply(x), weights)) as tf.Scalar;
@@ -98,7 +99,7 @@ describeOnBackends('LoraLinear with DoRA', () => {
     // Of ones, dropout leaves each input as 0 or 2: one of 32 possible answers.
     const answers = tf.tidy(() => {
       const { adapted, norm } = adaptedWeight(layer);
-      const whole = tf.mul(adapted, tf.div(layer.magnitude!.vector, norm));
+      const whole = tf.mul(adapted, tf.div(layer.update.magnitude!.vector, norm));
       const added = tf.sub(whole, layer.base.weight) as tf.Tensor2D;
       const masks = Array.from({ length: 32 }, (_, mask) => Array.from({ length: 5 }, (_, i) => 2 * ((mask >> i) & 1)));
       return tf.add(layer.base.apply(x), tf.matMul(tf.tensor2d(masks), added));
@@ -114,10 +115,13 @@ describeOnBackends('LoraLinear with DoRA', () => {
   it('stays finite at a column of zeros, which has no direction', async () => {
     const base = Linear.create(5, 7, { seed: 1 });
     tf.tidy(() => base.weight.assign(tf.mul(base.weight, tf.tensor1d([1, 1, 0, 1, 1, 1, 1]))));
-    const [layer, x] = [new LoraLinear(base, config, 3), input()];
+    const [layer, x] = [oneUpdate(base, config, 3), input()];
     const [fresh, expected] = [layer.apply(x), base.apply(x)];
     await expectClose(fresh, expected, ROUNDING);
-    const { value, grads } = tf.variableGrads(() => tf.sum(layer.apply(x)) as tf.Scalar, [...layer.factors().values()]);
+    const { value, grads } = tf.variableGrads(
+      () => tf.sum(layer.apply(x)) as tf.Scalar,
+      [...layer.update.factors().values()],
+    );
     for (const gradient of Object.values(grads)) expect((await gradient.data()).every(Number.isFinite)).toBe(true);
     tf.dispose([x, fresh, expected, value, grads]);
     layer.dispose();
@@ -126,9 +130,9 @@ describeOnBackends('LoraLinear with DoRA', () => {
   it('leaves nothing behind', async () => {
     await expectNoLeak(() => {
       const [layer, x] = [createLayer({ loraDropout: 0.5 }), input()];
-      const trained = [...layer.factors().values()];
+      const trained = [...layer.update.factors().values()];
       const { value, grads } = tf.variableGrads(() => tf.sum(layer.apply(x, { dropoutSeed: 1 })) as tf.Scalar, trained);
-      layer.merge();
+      layer.merge('default');
       tf.dispose([layer.apply(x), x, value, grads]);
       layer.dispose();
     });

@@ -11,9 +11,9 @@ export class DoraMagnitude {
   /** `[outputSize]`, at first the lengths of the base's columns. */
   readonly vector: tf.Variable;
 
-  /** @param weight `[inputSize, outputSize]` of the base; not kept. */
-  constructor(weight: tf.Tensor) {
-    this.vector = tf.tidy(() => tf.variable(columnNorms(weight)));
+  /** @param weight gives that of the base, `[inputSize, outputSize]`; freed here. */
+  constructor(weight: () => tf.Tensor) {
+    this.vector = tf.tidy(() => tf.variable(columnNorms(weight())));
   }
 
   /**

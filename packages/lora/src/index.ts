@@ -1,6 +1,11 @@
-export { attachLora, detachLora, type LinearHost, LoraAdapter } from './adapter.js';
+export { attachLora, detachLora, LoraAdapter, mergeLora } from './adapter.js';
+export { Adapters, loadAdapter } from './adapters.js';
+export type { Combination } from './combine-adapters.js';
+export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';
-export { countLoraParameters, type LoraLayerConfig } from './lora-plan.js';
+export { countLoraParameters, type LoraLayerConfig, planLora } from './lora-plan.js';
 export { loraPlusFactor } from './lora-plus-factor.js';
+export { type ColumnRange, LoraUpdate } from './lora-update.js';
+export { type MergeDrift, mergeDrift } from './merge-drift.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';

@@ -1,40 +1,24 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { matMul } from '@therapeutic-moe/kernels';
-import {
-  type ApplyContext,
-  filledVariable,
-  type Linear,
-  type LinearLayer,
-  normalVariable,
-  type Parameters,
-  seedFor,
-} from '@therapeutic-moe/nn';
-import { DoraMagnitude } from './dora-magnitude.js';
-import type { LoraLayerConfig } from './lora-plan.js';
+import { type ApplyContext, type BaseLinear, Linear, type LinearLayer, type Parameters } from '@therapeutic-moe/nn';
+import type { AdapterSwitch } from './linear-host.js';
+import type { LoraUpdate } from './lora-update.js';
 
 /**
- * A linear with a low-rank update: `x W + b + scale (x A) B` (LoRA, arXiv:2106.09685, eq. 3), and with `useDora` a
- * length of its own for each column of the sum, `x (m (W + scale A B) / ||W + scale A B||) + b` (DoRA, arXiv:2402.09353,
- * eq. 5). The base stays as it is; A starts random, B zero and m as long as the base's columns, so a fresh adapter changes
- * nothing.
+ * A linear with the updates of any number of adapters beside it. A pass computes `x W + b` and adds what the updates at
+ * work change of it: those of the adapters that are switched on, or for each sequence those of the adapter it names. The
+ * base stays as it is, unless adapters are merged into it.
  */
 export class LoraLinear implements LinearLayer {
-  /** `[inputSize, r]` */
-  readonly a: tf.Variable;
-  /** `[r, outputSize]` */
-  readonly b: tf.Variable;
-  readonly magnitude: DoraMagnitude | undefined;
+  readonly #updates = new Set<LoraUpdate>();
+  readonly #merged = new Set<string>();
   #baseBeforeMerge: tf.Tensor | undefined;
 
+  /** @param base owned from now on. @param adapterSwitch shared by all layers of the model. */
   constructor(
-    readonly base: Linear,
-    readonly config: LoraLayerConfig,
-    private readonly seed: number,
-  ) {
-    this.a = initialFactor([base.inputSize, config.r], config.initLoraWeights, seed);
-    this.b = filledVariable([config.r, base.outputSize], 0);
-    this.magnitude = config.useDora ? new DoraMagnitude(base.weight) : undefined;
-  }
+    readonly base: BaseLinear,
+    readonly adapterSwitch: AdapterSwitch,
+  ) {}
 
   get inputSize(): number {
     return this.base.inputSize;
@@ -44,109 +28,216 @@ export class LoraLinear implements LinearLayer {
     return this.base.outputSize;
   }
 
-  get merged(): boolean {
-    return this.#baseBeforeMerge !== undefined;
+  /** Owned; one adapter may have several, on other columns each. */
+  get updates(): ReadonlySet<LoraUpdate> {
+    return this.#updates;
   }
 
+  /** @param update of this base; owned from now on. */
+  add(update: LoraUpdate): void {
+    this.#updates.add(update);
+  }
+
+  /** Frees the updates of one adapter. @throws when it is merged. */
+  remove(name: string): void {
+    if (this.#merged.has(name)) throw new Error(`LoraLinear.remove: adapter '${name}' is merged; call unmerge first.`);
+    for (const update of this.#of(name)) {
+      this.#updates.delete(update);
+      update.dispose();
+    }
+  }
+
+  /** @param x `[batch, ..., inputSize]` or `[batch * ..., inputSize]` */
   apply(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
-    if (this.merged) return this.base.apply(x);
+    const used = this.#used(context);
+    if (used.length === 0) return this.base.apply(x, context);
+    checkRows(x, context?.adapters?.length ?? 1);
     return tf.tidy(() => {
-      const input = this.#dropped(x, context);
-      const [plain, update] = [this.base.apply(x), matMul(matMul(input, this.a), this.b)];
-      const scaled = tf.mul(update, this.config.scale);
-      if (!this.magnitude) return tf.add(plain, scaled);
-      const gain = this.magnitude.gain(() => this.#adaptedWeight());
-      // Dropout is on the input of all that the adapter adds, `(gain - 1) x W` too, as in PEFT.
-      const stretched = tf.mul(
-        input === x ? this.#withoutBias(plain) : matMul(input, this.base.weight),
-        tf.sub(gain, 1),
-      );
-      return tf.add(tf.add(plain, stretched), tf.mul(scaled, gain));
+      const plain = this.base.apply(x, context);
+      const dropping = used.filter((update) => update.drops(context));
+      const calm = used.filter((update) => !update.drops(context));
+      const added = dropping.map((update) => {
+        const input = update.dropped(x, context!);
+        return this.#change([update], input, () => this.base.apply(input, context), context?.adapters);
+      });
+      if (calm.length > 0) added.push(this.#change(calm, x, () => plain, context?.adapters));
+      return tf.addN([plain, ...added]);
     });
   }
 
-  /** The update `scale A B`, `[inputSize, outputSize]`. Caller disposes. */
-  delta(): tf.Tensor2D {
-    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor2D, this.b as tf.Tensor2D), this.config.scale));
+  /** Whether the base alone answers such a pass. */
+  isPlain(context?: ApplyContext): boolean {
+    return this.#used(context).length === 0;
+  }
+
+  /** The adapters that are merged into the base. */
+  get merged(): ReadonlySet<string> {
+    return this.#merged;
   }
 
   /**
-   * Makes the base weight what the adapter makes of it, so that serving is as fast as without an adapter. The base is
-   * kept for `unmerge`.
+   * Adds an adapter's change to the base weight, so that serving is as fast as without adapters. The base is kept for
+   * `unmerge`.
    */
-  merge(): void {
-    if (this.merged) throw new Error('LoraLinear.merge: the adapter is merged already; call unmerge first.');
-    this.#baseBeforeMerge = tf.keep(tf.clone(this.base.weight));
-    tf.tidy(() => {
-      const adapted = this.#adaptedWeight();
-      this.base.weight.assign(
-        this.magnitude
-          ? tf.mul(
-              adapted,
-              this.magnitude.gain(() => adapted),
-            )
-          : adapted,
-      );
-    });
+  merge(name: string): void {
+    if (this.#merged.has(name))
+      throw new Error(`LoraLinear.merge: adapter '${name}' is merged already; call unmerge first.`);
+    const weight = this.#weight();
+    this.#baseBeforeMerge ??= tf.keep(tf.clone(weight));
+    this.#merged.add(name);
+    this.#computeMerged(weight);
   }
 
-  /** Puts the base weight back, bit for bit. */
-  unmerge(): void {
-    if (!this.#baseBeforeMerge) throw new Error('LoraLinear.unmerge: the adapter is not merged.');
-    this.base.weight.assign(this.#baseBeforeMerge);
-    this.#baseBeforeMerge.dispose();
+  /** Takes an adapter out of the base weight: with the last one the base has the bits it had. */
+  unmerge(name: string): void {
+    if (!this.#merged.delete(name)) throw new Error(`LoraLinear.unmerge: adapter '${name}' is not merged.`);
+    this.#computeMerged(this.#weight());
+    if (this.#merged.size > 0) return;
+    this.#baseBeforeMerge!.dispose();
     this.#baseBeforeMerge = undefined;
   }
 
-  /** Gives up the adapter: its factors are freed and the base, as it stands, is the caller's. */
-  release(): Linear {
-    this.magnitude?.dispose();
-    tf.dispose([this.a, this.b, ...(this.#baseBeforeMerge ? [this.#baseBeforeMerge] : [])]);
+  /** Leaves the base as a merged adapter made it, for good; the adapter's updates are freed. */
+  absorb(name: string): void {
+    if (this.#merged.size !== 1 || !this.#merged.delete(name)) {
+      throw new Error(`LoraLinear.absorb: only '${name}' must be merged, got [${[...this.#merged].join(', ')}].`);
+    }
+    this.#baseBeforeMerge!.dispose();
     this.#baseBeforeMerge = undefined;
-    return this.base;
+    this.remove(name);
   }
 
-  /** What is trained: `lora_A`, `lora_B`, and with DoRA `lora_magnitude_vector`. */
-  factors(): Parameters {
-    return new Map([
-      ['lora_A', this.a],
-      ['lora_B', this.b],
-      ...(this.magnitude ? ([['lora_magnitude_vector', this.magnitude.vector]] as const) : []),
-    ]);
-  }
-
-  /** The base's parameters under their own names, then the factors. */
+  /** The base's parameters under their own names, then the factors by adapter. */
   parameters(): Parameters {
-    return new Map([...this.base.parameters(), ...this.factors()]);
+    const parameters = new Map(this.base.parameters());
+    for (const [i, update] of [...this.#updates].entries())
+      for (const [name, factor] of update.factors()) parameters.set(`${name}.${update.name}.${i}`, factor);
+    return parameters;
   }
 
   dispose(): void {
-    this.release().dispose();
+    for (const update of this.#updates) update.dispose();
+    this.#updates.clear();
+    this.#merged.clear();
+    this.#baseBeforeMerge?.dispose();
+    this.#baseBeforeMerge = undefined;
+    this.base.dispose();
   }
 
-  #dropped(x: tf.Tensor, context?: ApplyContext): tf.Tensor {
-    const [rate, seed] = [this.config.loraDropout, context?.dropoutSeed];
-    return seed !== undefined && rate > 0 ? tf.dropout(x, rate, undefined, seedFor(seed, `${this.seed}`)) : x;
+  #of(name: string): LoraUpdate[] {
+    return [...this.#updates].filter((update) => update.name === name);
+  }
+
+  /** The updates that take part in a pass beside the base. */
+  #used({ adapters }: ApplyContext = {}): LoraUpdate[] {
+    if (!adapters) {
+      const { active } = this.adapterSwitch;
+      const used = [...this.#updates].filter(({ name }) => active.includes(name) && !this.#merged.has(name));
+      const stretching = used.find(({ magnitude }) => magnitude);
+      if (this.#merged.size === 0 || !stretching) return used;
+      throw new Error(
+        `LoraLinear.apply: '${stretching.name}' gives the columns of the plain base lengths, but '${[...this.#merged][0]}' is merged into it; call unmerge first.`,
+      );
+    }
+    if (this.#merged.size > 0) {
+      throw new Error(
+        `LoraLinear.apply: a pass that chooses adapters by sequence needs the plain base, but '${[...this.#merged][0]}' is merged into it; call unmerge first.`,
+      );
+    }
+    return [...this.#updates].filter(({ name }) => adapters.includes(name));
+  }
+
+  /**
+   * What updates add to the base's output. Their factors lie side by side, so that all of them are two products; rows of
+   * sequences that do not use an update are zero between the two.
+   *
+   * @param input `[..., inputSize]`.
+   * @param product `input W + b`, asked for where columns have lengths.
+   * @returns `[..., outputSize]`
+   */
+  #change(
+    updates: readonly LoraUpdate[],
+    input: tf.Tensor,
+    product: () => tf.Tensor,
+    adapters: ApplyContext['adapters'],
+  ): tf.Tensor {
+    const sequences = adapters?.length ?? 1;
+    const gains = updates.map((update) => update.gain());
+    const bs = updates.map((update, i) => update.widened(gains[i] ? tf.mul(update.b, gains[i]) : update.b));
+    const narrow = matMul(
+      input,
+      sideBySide(
+        updates.map(({ a }) => a),
+        1,
+      ),
+    );
+    const scales = updates.flatMap((update) => Array<LoraUpdate>(update.config.r).fill(update));
+    const shares = sharesOf(scales, adapters, ({ config }) => config.scale);
+    const scaled = bySequence(narrow, sequences, (rows) => tf.mul(rows, shares));
+    const change = matMul(scaled, sideBySide(bs, 0));
+    const stretching = updates.filter((_, i) => gains[i]);
+    if (stretching.length === 0) return change;
+    const stretches = stretching.map((update) => update.widened(tf.sub(gains[updates.indexOf(update)]!, 1)));
+    const stretch = matMul(
+      tf.squeeze(
+        sharesOf(stretching, adapters, () => 1),
+        [1],
+      ),
+      tf.stack(stretches),
+    );
+    const stretched = bySequence(this.#withoutBias(product()), sequences, (rows) =>
+      tf.mul(rows, tf.expandDims(stretch, 1)),
+    );
+    return tf.add(change, stretched);
   }
 
   #withoutBias(product: tf.Tensor): tf.Tensor {
     return this.base.bias ? tf.sub(product, this.base.bias) : product;
   }
 
-  /** `W + scale A B` */
-  #adaptedWeight(): tf.Tensor {
-    return tf.tidy(() => tf.add(this.base.weight, this.delta()));
+  #weight(): tf.Variable {
+    if (this.base instanceof Linear) return this.base.weight;
+    throw new Error(
+      'LoraLinear.merge: the base is frozen in a smaller form, which a merged weight does not fit; load the model in float32 to merge.',
+    );
+  }
+
+  /** What is merged is always computed from the kept base, so nothing adds up over merging and unmerging. */
+  #computeMerged(weight: tf.Variable): void {
+    const kept = this.#baseBeforeMerge!;
+    weight.assign(kept);
+    const merged = [...this.#updates].filter(({ name }) => this.#merged.has(name));
+    if (merged.length > 0) tf.tidy(() => weight.assign(tf.addN([kept, ...merged.map((update) => update.change())])));
   }
 }
 
-/** A's first values, drawn as PEFT does. */
-function initialFactor(
-  [inputSize, r]: [number, number],
-  initialisation: LoraLayerConfig['initLoraWeights'],
-  seed: number,
-): tf.Variable {
-  if (initialisation === 'gaussian') return normalVariable([inputSize, r], 1 / r, seed);
-  // Kaiming-uniform with a = sqrt(5): bound = sqrt(6 / ((1 + 5) inputSize)).
-  const bound = Math.sqrt(1 / inputSize);
-  return tf.tidy(() => tf.variable(tf.randomUniform([inputSize, r], -bound, bound, 'float32', seed)));
+/** Tensors one beside the other. */
+function sideBySide(tensors: readonly tf.Tensor[], axis: number): tf.Tensor {
+  return tensors.length === 1 ? tensors[0]! : tf.concat([...tensors], axis);
+}
+
+/** `[sequences, 1, updates]`: the value of each update where the sequence uses it, 0 where not. */
+function sharesOf(
+  updates: readonly LoraUpdate[],
+  adapters: ApplyContext['adapters'],
+  valueIn: (update: LoraUpdate) => number,
+): tf.Tensor {
+  const rows = adapters ?? [undefined];
+  const values = rows.map((name) =>
+    updates.map((update) => (name === undefined || name === update.name ? valueIn(update) : 0)),
+  );
+  return tf.tensor3d(values.flat(), [rows.length, 1, updates.length]);
+}
+
+function checkRows(x: tf.Tensor, sequences: number): void {
+  const rows = x.size / x.shape.at(-1)!;
+  if (rows % sequences === 0) return;
+  throw new Error(
+    `LoraLinear.apply: adapters name ${sequences} sequences, but the ${rows} rows of x [${x.shape.join(', ')}] do not share out equally among them.`,
+  );
+}
+
+/** Computes on `[sequences, rows of each, columns]` and gives the shape back. */
+function bySequence(x: tf.Tensor, sequences: number, compute: (rows: tf.Tensor) => tf.Tensor): tf.Tensor {
+  return tf.reshape(compute(tf.reshape(x, [sequences, -1, x.shape.at(-1)!])), x.shape);
 }

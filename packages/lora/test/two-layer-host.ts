@@ -1,5 +1,5 @@
 import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
-import type { LinearHost } from '../src/index.js';
+import type { LinearHost, LinearSlot } from '../src/index.js';
 
 /** The smallest thing an adapter can be put on: `layers.{0,1}.{q_proj,v_proj}`, each 5 to 3, with a bias on v. */
 export class TwoLayerHost implements LinearHost {
@@ -14,8 +14,8 @@ export class TwoLayerHost implements LinearHost {
     );
   }
 
-  linears(): ReadonlyMap<string, LinearLayer> {
-    return this.#linears;
+  linears(): ReadonlyMap<string, LinearSlot> {
+    return new Map([...this.#linears].map(([path, layer]) => [path, { layer }]));
   }
 
   replaceLinear(path: string, layer: LinearLayer): void {

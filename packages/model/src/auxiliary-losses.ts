@@ -9,7 +9,7 @@ import {
   routerLosses,
 } from '@therapeutic-moe/router';
 
-/** Weights of the auxiliary losses; each is a mean over layers. A loss whose weight is absent is not computed. */
+/** Weights of the auxiliary losses; each is a mean over the layers that hold a mixture. A loss whose weight is absent is not computed. */
 export interface AuxiliaryWeights {
   /** Of the divergence of the mean routing probabilities from uniform. */
   readonly klBalance: number;

@@ -8,15 +8,18 @@ import {
   ropeStays,
   ropeTables,
 } from '@therapeutic-moe/attention';
-import type { KeyRanges } from '@therapeutic-moe/kernels';
-import type { LinearHost } from '@therapeutic-moe/lora';
+import type { FrozenMatrix, KeyRanges } from '@therapeutic-moe/kernels';
+import { adapterSwitch, type LinearHost, type LinearSlot } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
+  type BaseLinear,
   dims,
-  Embedding,
+  type EmbeddingLayer,
+  freshLayers,
   joinParameters,
-  Linear,
+  type LayerFactory,
   type LinearLayer,
+  layersUnder,
   RmsNorm,
   seedFor,
 } from '@therapeutic-moe/nn';
@@ -25,7 +28,9 @@ import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
+import { frozenLayers } from './frozen-layers.js';
 import { keptTokens } from './kv-bytes.js';
+import { mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
 import { maxPositions, morePositions, rotarySettings } from './rotary-positions.js';
@@ -43,19 +48,21 @@ export interface ForwardOptions {
   readonly mask?: ArrayLike<number>;
   /** What tokens attend to besides causality (`paddingRanges`, `documentRanges` of the kernels); without `cache` only. */
   readonly ranges?: KeyRanges;
-  /** Choices to repeat instead of choosing, one layer each (`recordRouting`). */
+  /** Choices to repeat instead of choosing, one mixture layer each (`recordRouting`). */
   readonly replay?: RoutingReplay;
   /** Its seed, present while training, seeds dropout, jitter and noise. */
   readonly context?: ApplyContext;
+  /** The adapter each row of the batch goes through, by name; null: none. Absent: those that are switched on. */
+  readonly adapters?: readonly (string | null)[];
 }
 
 /** What a forward pass returns; the caller disposes all of it. */
 export interface ForwardResult {
   /** `[batch, seq, vocab]`, or `[batch, 1, vocab]` with `lastOnly`. */
   readonly logits: tf.Tensor3D;
-  /** One per layer, over `batch * seq` tokens; empty for a dense model. */
+  /** One per layer that holds a mixture, ascending, over `batch * seq` tokens; empty for a dense model. */
   readonly routings: readonly Routing[];
-  /** `[experts]` for each layer: how many choices found no place. Empty where places are not limited. */
+  /** `[experts]` for each of these layers: how many choices found no place. Empty where places are not limited. */
   readonly overflows: readonly tf.Tensor1D[];
   /** One per layer, how its attention mixes the domains of each token (`probabilities`); empty where it has none. */
   readonly domainRoutings: readonly Routing[];
@@ -63,47 +70,59 @@ export interface ForwardResult {
 
 /** A causal language model: embedding, decoder layers, norm, head. It owns its variables. */
 export class CausalLm implements LinearHost {
-  readonly #embedding: Embedding;
+  readonly #embedding: EmbeddingLayer;
   readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
-  readonly #head: Linear | undefined;
+  readonly #head: BaseLinear | undefined;
   readonly #rope: RopeConfig | undefined;
 
   private constructor(
     readonly config: ModelConfig,
     initializerRange: number,
     seed: number,
+    layers: LayerFactory,
+    /** Weights that are never trained, by path; beside these `parameters()` are all of the model's. */
+    readonly frozenWeights: ReadonlyMap<string, FrozenMatrix> = new Map(),
   ) {
     const deviations = { inner: initializerRange, residual: initializerRange / Math.sqrt(2 * config.numHiddenLayers) };
     const { vocabSize, hiddenSize } = config;
-    this.#embedding = new Embedding(vocabSize, hiddenSize, {
-      deviation: initializerRange,
-      seed: seedFor(seed, 'embed_tokens'),
-    });
+    const outer = (name: string) => ({ deviation: initializerRange, seed: seedFor(seed, name) });
+    this.#embedding = layers.embedding('model.embed_tokens', vocabSize, hiddenSize, outer('embed_tokens'));
     this.#positions = createPositions(config, {
       deviation: initializerRange * this.#embeddingScale,
       seed: seedFor(seed, 'embed_positions'),
     });
-    this.#layers = Array.from(
-      { length: config.numHiddenLayers },
-      (_, layer) => new DecoderLayer(config, deviations, seedFor(seed, `layers.${layer}`)),
-    );
+    this.#layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => {
+      const path = `layers.${layer}`;
+      return new DecoderLayer(config, layer, deviations, seedFor(seed, path), layersUnder(layers, `model.${path}`));
+    });
     this.#norm = new RmsNorm(hiddenSize, config.rmsNormEps);
     this.#head = config.tieWordEmbeddings
       ? undefined
-      : Linear.create(hiddenSize, vocabSize, { deviation: initializerRange, seed: seedFor(seed, 'lm_head') });
+      : layers.linear('lm_head', hiddenSize, vocabSize, outer('lm_head'));
     this.#rope = rotarySettings(config);
   }
 
   /** A model with fresh random weights; the same seed gives the same weights on every backend. */
   static create(config: ModelConfig, seed: number): CausalLm {
-    return new CausalLm(config, config.initializerRange, seed);
+    return new CausalLm(config, config.initializerRange, seed, freshLayers);
   }
 
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
-    return new CausalLm(config, 0, 0);
+    return new CausalLm(config, 0, 0, freshLayers);
+  }
+
+  /**
+   * A model whose matrices are frozen in fewer bytes: linears, experts, embedding and head. What else it has are variables
+   * of zeros, to be filled from a checkpoint.
+   *
+   * @param matrices by path; owned by the model from now on.
+   * @throws when one is missing or of another size.
+   */
+  static frozen(config: ModelConfig, matrices: ReadonlyMap<string, FrozenMatrix>): CausalLm {
+    return new CausalLm(config, 0, 0, frozenLayers(matrices), matrices);
   }
 
   get vocabSize(): number {
@@ -129,7 +148,9 @@ export class CausalLm implements LinearHost {
   forward(ids: tf.Tensor2D, options: ForwardOptions = {}): ForwardResult {
     const { batch, seq } = dims('model.forward: ids', ids, ['batch', 'seq']);
     this.#checkPass(batch * seq, seq, options);
-    const { ranges, lastOnly = false, context } = options;
+    this.#checkAdapters(batch, options.adapters);
+    const { ranges, lastOnly = false } = options;
+    const context = { ...options.context, ...(options.adapters && { adapters: options.adapters }) };
     const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
       const rope = this.#rope && ropeTables(this.#rope, start, seq);
@@ -216,16 +237,33 @@ export class CausalLm implements LinearHost {
       throw new Error(
         `model.forward: mask must be 1 for real tokens and 0 for padding, got ${mask![unclear]} at ${unclear}.`,
       );
-    for (const [layer, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
+    const layers = mixtureLayers(this.config);
+    for (const [at, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
       if (numExperts !== mixture?.numExperts || numExpertsPerTok !== mixture.numExpertsPerTok) {
         throw new Error(
-          `model.forward: replay of layer ${layer} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
+          `model.forward: replay of layer ${layers[at] ?? at} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
         );
       }
     }
-    if (replay && replay.length !== this.#layers.length) {
+    if (replay && replay.length !== layers.length) {
       throw new Error(
-        `model.forward: replay must have the choices of ${this.#layers.length} layers, got ${replay.length}; record them with this model.`,
+        `model.forward: replay must have the choices of ${layers.length} layers, got ${replay.length}; record them with this model.`,
+      );
+    }
+  }
+
+  #checkAdapters(batch: number, adapters: ForwardOptions['adapters']): void {
+    if (!adapters) return;
+    if (adapters.length !== batch) {
+      throw new Error(
+        `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
+      );
+    }
+    const known = adapterSwitch(this)?.adapters ?? new Map();
+    const unknown = adapters.find((name) => name !== null && !known.has(name));
+    if (unknown !== undefined) {
+      throw new Error(
+        `model.forward: there is no adapter '${unknown}'; the model has ${[...known.keys()].join(', ') || 'none'}.`,
       );
     }
   }
@@ -238,11 +276,12 @@ export class CausalLm implements LinearHost {
       realTokens: Array.from(mask).filter((one) => one !== 0).length,
     };
     const seed = context?.dropoutSeed;
+    const recorded = replay && underLayers(replay, mixtureLayers(this.config));
     return (layer) => ({
       sequences: { batch, seq },
       ...masked,
       ...(seed !== undefined && { seed: seedFor(seed, `layers.${layer}.mixture`) }),
-      ...(replay && { replay: replayTensor(replay, layer) }),
+      ...(recorded?.[layer] && { replay: replayTensor(recorded, layer) }),
       ...(sequenceCache && { cache: layerCache(sequenceCache, layer) }),
     });
   }
@@ -271,17 +310,20 @@ export class CausalLm implements LinearHost {
     return buffers;
   }
 
-  /** The mixture of each layer, for measuring, placing and balancing; empty for a dense model. The model owns them. */
+  /**
+   * The mixtures of the layers that hold one, ascending, for measuring, placing and balancing; empty for a dense model. The
+   * model owns them.
+   */
   mixtures(): MixtureFeedForward[] {
     return this.#layers.map(({ feedForward }) => feedForward).filter((each) => each instanceof MixtureFeedForward);
   }
 
   /** The attention projections by path, the places where adapters go. */
-  linears(): Map<string, LinearLayer> {
-    const linears = new Map<string, LinearLayer>();
+  linears(): Map<string, LinearSlot> {
+    const linears = new Map<string, LinearSlot>();
     for (const [i, layer] of this.#layers.entries()) {
       for (const [name, linear] of Object.entries(layer.attention.projections)) {
-        linears.set(`model.layers.${i}.self_attn.${name}`, linear);
+        linears.set(`model.layers.${i}.self_attn.${name}`, { layer: linear });
       }
     }
     return linears;
@@ -323,6 +365,13 @@ function attentionCache(
 ): AttentionPass['cache'] {
   const levels = sequenceCache && { ...layerCache(sequenceCache, layer), start };
   return cache && { store: cache, layer, ...(levels && { levels }) };
+}
+
+/** Recorded choices under the numbers of their layers; none where a layer is dense. */
+function underLayers(replay: RoutingReplay, layers: readonly number[]): RoutingReplay {
+  const recorded: RoutingReplay[number][] = [];
+  for (const [i, layer] of layers.entries()) recorded[layer] = replay[i]!;
+  return recorded;
 }
 
 /** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */

@@ -11,15 +11,20 @@ import {
   MultiLevelAttention,
   type MultiLevelConfig,
 } from '@therapeutic-moe/attention';
-import { Linear, seedFor } from '@therapeutic-moe/nn';
+import { type LayerFactory, Linear, seedFor } from '@therapeutic-moe/nn';
 import { type Router, TopKRouter } from '@therapeutic-moe/router';
 import type { DomainAttentionConfig } from './attention-config.js';
 import type { Deviations } from './feed-forward.js';
 import type { ModelConfig } from './model-config.js';
 
-/** The attention of one layer, as the config describes it. */
-export function createAttention(config: ModelConfig, deviations: Deviations, seed: number): AttentionLayer {
-  const projections = createProjections(config, deviations, seed);
+/** The attention of one layer, as the config describes it. @param layers makes its projections. */
+export function createAttention(
+  config: ModelConfig,
+  deviations: Deviations,
+  seed: number,
+  layers: LayerFactory,
+): AttentionLayer {
+  const projections = createProjections(config, deviations, seed, layers);
   const { attention, positions, ...sizes } = config;
   const heads: AttentionConfig = positions?.kind === 'alibi' ? { ...sizes, alibi: true } : sizes;
   switch (attention?.kind) {
@@ -79,14 +84,20 @@ function createTerm(
     : LowRankDomainProjections.create(sizes, { ...start, rank });
 }
 
-function createProjections(config: ModelConfig, { inner, residual }: Deviations, seed: number): AttentionProjections {
-  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
-  const project = (name: string, input: number, output: number, deviation: number) =>
-    Linear.create(input, output, { deviation, seed: seedFor(seed, name) });
+function createProjections(
+  config: ModelConfig,
+  { inner, residual }: Deviations,
+  seed: number,
+  layers: LayerFactory,
+): AttentionProjections {
+  const { hiddenSize, numAttentionHeads, numKeyValueHeads, headDim, qkvBias: bias = false } = config;
+  const project = (name: string, input: number, output: number, start: { deviation: number; bias?: boolean }) =>
+    layers.linear(name, input, output, { ...start, seed: seedFor(seed, name) });
+  const first = { deviation: inner, bias };
   return {
-    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, inner),
-    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, inner),
-    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, residual),
+    q_proj: project('q_proj', hiddenSize, numAttentionHeads * headDim, first),
+    k_proj: project('k_proj', hiddenSize, numKeyValueHeads * headDim, first),
+    v_proj: project('v_proj', hiddenSize, numKeyValueHeads * headDim, first),
+    o_proj: project('o_proj', numAttentionHeads * headDim, hiddenSize, { deviation: residual }),
   };
 }

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AttentionLayer, AttentionPass } from '@therapeutic-moe/attention';
 import { decodeLayer, hasDecodeLayer } from '@therapeutic-moe/kernels';
-import { joinParameters, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
+import { joinParameters, type LayerFactory, layersUnder, type Parameters, RmsNorm } from '@therapeutic-moe/nn';
 import type { Router, Routing } from '@therapeutic-moe/router';
 import { createAttention, createDomainRouter } from './create-attention.js';
 import { createMixture } from './create-mixture.js';
 import { DenseFeedForward, type Deviations, type FeedForward, type FeedForwardPass } from './feed-forward.js';
+import { isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { plainLayer } from './plain-layer.js';
 
@@ -34,13 +35,17 @@ export class DecoderLayer {
   readonly inputNorm: RmsNorm;
   readonly postAttentionNorm: RmsNorm;
 
-  constructor(config: ModelConfig, deviations: Deviations, seed: number) {
-    this.attention = createAttention(config, deviations, seed);
+  /**
+   * @param layer its number, which says whether it holds a mixture.
+   * @param layers makes what holds its matrices, by their paths in it.
+   */
+  constructor(config: ModelConfig, layer: number, deviations: Deviations, seed: number, layers: LayerFactory) {
+    this.attention = createAttention(config, deviations, seed, layersUnder(layers, 'self_attn'));
     const domainRouter = createDomainRouter(config, deviations, seed);
     if (domainRouter) this.domainRouter = domainRouter;
-    this.feedForward = config.mixture
-      ? createMixture(config, deviations, seed)
-      : new DenseFeedForward(config, deviations, seed);
+    this.feedForward = isMixtureLayer(config, layer)
+      ? createMixture(config, deviations, seed, layersUnder(layers, 'block_sparse_moe'))
+      : DenseFeedForward.create(config, deviations, seed, layersUnder(layers, 'mlp'));
     this.inputNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
     this.postAttentionNorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
   }
@@ -67,10 +72,10 @@ export class DecoderLayer {
   }
 
   /** One token in one kernel, where there is one that knows this layer and the cache can be written in place. */
-  #decode(x: tf.Tensor3D, { cache, rope, feedForward }: LayerPass): LayerOutput | undefined {
+  #decode(x: tf.Tensor3D, { cache, rope, feedForward, context }: LayerPass): LayerOutput | undefined {
     if (x.shape[0] !== 1 || x.shape[1] !== 1 || !cache?.store.reserve || !hasDecodeLayer()) return undefined;
     if (feedForward?.replay || feedForward?.mask || feedForward?.seed !== undefined) return undefined;
-    const plain = plainLayer(this);
+    const plain = plainLayer(this, context);
     if (!plain || !rope) return undefined;
     const { numKeyValueHeads, headDim } = this.attention.config;
     const room = cache.store.reserve(cache.layer, [numKeyValueHeads, headDim]);

@@ -88,7 +88,7 @@ describeOnBackends('DecoderSession', (backend) => {
     const session = model.createSession();
     await session.append(ids.slice(0, 4));
     const path = 'model.layers.1.self_attn.k_proj';
-    const linear = model.linears().get(path)!;
+    const linear = model.linears().get(path)!.layer;
     const { inputSize, outputSize } = linear;
     const broken = () => {
       throw new Error('out of memory');

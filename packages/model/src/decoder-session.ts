@@ -1,12 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type KvDtype, PreallocatedKvCache } from '@therapeutic-moe/attention';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
+import { countMixtureLayers, routedLayers } from './mixture-layers.js';
 import { type CacheMark, ConcatSequenceCache } from './sequence-cache.js';
 
 /** How a session works. */
 export interface SessionOptions {
   /** `int8` keeps keys and values in about a quarter of the memory, and its logits are not exact. Default `float32`. */
   readonly kvCache?: KvDtype;
+  /** The adapter it goes through from its first token to its last; null: none. Absent: those that are switched on. */
+  readonly adapter?: string | null;
 }
 
 /** What a session holds. */
@@ -148,6 +151,7 @@ export class DecoderSession {
         cache: this.#cache,
         sequenceCache: this.#sequenceCache,
         lastOnly: true,
+        ...(this.options.adapter !== undefined && { adapters: [this.options.adapter] }),
       });
       const gates = [...routings, ...domainRoutings].map((routing) => routing.gates);
       // Elsewhere a NaN in a gate reaches the logits, or the dispatch sees it; WebGPU's functions may swallow it.
@@ -159,7 +163,7 @@ export class DecoderSession {
     try {
       const [logits, chosen = [], watched = []] = await Promise.all(outputs.map((output) => output.data()));
       if (!allFinite(logits!) || !allFinite(watched))
-        throw await explainNotFinite(gates, this.model.config.numHiddenLayers);
+        throw await explainNotFinite(gates, routedLayers(this.model.config));
       this.#sequenceCache.settle(after);
       return { logits: logits as Float32Array, visits: this.#visitsOf(chosen, ids.length) };
     } catch (thrown) {
@@ -216,7 +220,7 @@ export class DecoderSession {
   /** @param chosen `[layers, tokens, k]`, flat. @returns `[tokens][experts]`. */
   #visitsOf(chosen: ArrayLike<number>, tokens: number): Float32Array[] {
     const visits = Array.from({ length: tokens }, () => this.#noVisits());
-    const ofLayer = chosen.length / this.model.config.numHiddenLayers;
+    const ofLayer = chosen.length / countMixtureLayers(this.model.config);
     const k = ofLayer / tokens;
     for (let i = 0; i < chosen.length; i++) visits[Math.floor((i % ofLayer) / k)]![chosen[i]!]!++;
     return visits;
@@ -262,13 +266,13 @@ function allFinite(values: ArrayLike<number>): boolean {
 /**
  * Looks for the layer that began it, now that the logits are not finite.
  *
- * @param gates those of each layer's routers: of all layers' experts, then of their domains.
+ * @param gates those of each router. @param layers that the routers are of (`routedLayers`).
  */
-async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[], layers: number): Promise<Error> {
+async function explainNotFinite(gates: readonly (readonly tf.Tensor2D[])[], layers: readonly number[]): Promise<Error> {
   for (const [i, ofRouter] of gates.entries()) {
     for (const gate of ofRouter) {
       const values = (await gate.data()) as Float32Array;
-      if (!allFinite(values)) return notFiniteGate(i % layers);
+      if (!allFinite(values)) return notFiniteGate(layers[i]!);
     }
   }
   return new Error('session.append: the logits are not finite; the weights of the model are not, or are too large.');

@@ -7,7 +7,7 @@ import {
   type SharedExpert,
 } from '@therapeutic-moe/experts';
 import { swiGlu } from '@therapeutic-moe/kernels';
-import { joinParameters, Linear, type Parameters, seedFor } from '@therapeutic-moe/nn';
+import { type BaseLinear, joinParameters, type LayerFactory, type Parameters, seedFor } from '@therapeutic-moe/nn';
 import {
   type CapacityConfig,
   expertCapacity,
@@ -54,15 +54,25 @@ export interface Deviations {
 
 /** A gated feed-forward without routing, `down(silu(gate x) * (up x))`. */
 export class DenseFeedForward implements FeedForward {
-  readonly gateUp: Linear;
-  readonly down: Linear;
+  /** @param gateUp `[hidden, 2 * intermediate]`, gate first. @param down `[intermediate, hidden]`. Both owned from now on. */
+  constructor(
+    readonly gateUp: BaseLinear,
+    readonly down: BaseLinear,
+  ) {}
 
-  constructor({ hiddenSize, intermediateSize }: ModelConfig, { inner, residual }: Deviations, seed: number) {
-    this.gateUp = Linear.create(hiddenSize, 2 * intermediateSize, {
-      deviation: inner,
-      seed: seedFor(seed, 'gate_up_proj'),
-    });
-    this.down = Linear.create(intermediateSize, hiddenSize, { deviation: residual, seed: seedFor(seed, 'down_proj') });
+  /** @param layers makes the two matrices. */
+  static create(
+    { hiddenSize, intermediateSize }: ModelConfig,
+    { inner, residual }: Deviations,
+    seed: number,
+    layers: LayerFactory,
+  ): DenseFeedForward {
+    const matrix = (path: string, inputSize: number, outputSize: number, deviation: number) =>
+      layers.linear(path, inputSize, outputSize, { deviation, seed: seedFor(seed, path) });
+    return new DenseFeedForward(
+      matrix('gate_up_proj', hiddenSize, 2 * intermediateSize, inner),
+      matrix('down_proj', intermediateSize, hiddenSize, residual),
+    );
   }
 
   apply(hidden: tf.Tensor2D): { output: tf.Tensor2D } {

@@ -1,3 +1,4 @@
+export { loadAdapter, mergeLora } from '@therapeutic-moe/lora';
 export type { AttentionKind, DomainAttentionConfig, PartialAttentionKind } from './attention-config.js';
 export type { AuxiliaryWeights } from './auxiliary-losses.js';
 export { CausalLm, type ForwardOptions, type ForwardResult } from './causal-lm.js';
@@ -5,6 +6,13 @@ export { DecoderSession, type SessionOptions } from './decoder-session.js';
 export type { MixtureFeedForward } from './feed-forward.js';
 export { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
 export { blockValuesPerToken, fullSessionBytes, keptTokens, kvBytesPerToken, kvValuesPerToken } from './kv-bytes.js';
+export {
+  type MemoryPlan,
+  type MemoryPlanOptions,
+  memoryPlan,
+  type ServingMemory,
+  type TrainingMemory,
+} from './memory-plan.js';
 export type {
   ExpertKind,
   MixtureConfig,
@@ -12,7 +20,6 @@ export type {
   RouterKind,
   SharedExpertConfig,
 } from './mixture-config.js';
-export { loadAdapter, mergeLora } from './model-adapter.js';
 export { type ConfigOverrides, type ModelConfig, type PartialConfig, resolveConfig } from './model-config.js';
 export { configFromJson, loadModelDirectory, readModelConfig, saveModelDirectory } from './model-directory.js';
 export { countParameters, type ParameterCount } from './parameter-count.js';
@@ -26,3 +33,4 @@ export {
   type TrainingLoss,
   trainable,
 } from './trainable.js';
+export { type WeightDtype, weightDtypes } from './weight-dtype.js';

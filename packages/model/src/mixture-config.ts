@@ -24,7 +24,7 @@ export type RouterKind =
   /** Looks along the sequence with `numAttentionHeads` heads, then chooses by a gate of `gateSize` inner numbers. */
   | { readonly kind: 'supervisor'; readonly numAttentionHeads: number; readonly gateSize: number };
 
-/** Experts other than SwiGLU; their inner width is the model's `intermediateSize`. */
+/** Experts other than SwiGLU, of the same inner width. */
 export type ExpertKind =
   /** `down(gelu(up x))`. */
   | { readonly kind: 'gelu' }
@@ -33,7 +33,7 @@ export type ExpertKind =
   /** One input and one output projection for all, a norm and an inner matrix for each. */
   | { readonly kind: 'shared-projection' }
   /**
-   * Small transformers of width `intermediateSize` over the tokens of a sequence that visit the same expert, weighed by
+   * Small transformers of the experts' inner width over the tokens of a sequence that visit the same expert, weighed by
    * the expert's confidence.
    */
   | { readonly kind: 'transformer'; readonly numAttentionHeads: number };
@@ -45,8 +45,12 @@ export interface SharedExpertConfig {
   readonly gate: boolean;
 }
 
-/** The Mixture of Experts of every layer; absent from a config, the feed-forward layers are dense. */
+/** The Mixture of Experts of the layers; absent from a config, all feed-forward layers are dense. */
 export interface MixtureConfig extends RouterConfig {
+  /** Numbers of the layers that hold a mixture, ascending; the others are dense. Absent: every layer. */
+  readonly layers?: readonly number[];
+  /** Inner width of each expert. Absent: the model's `intermediateSize`. */
+  readonly moeIntermediateSize?: number;
   /**
    * A name per expert, where experts stand for domains. Assigned by training text source, not a property of the
    * weights.
@@ -69,6 +73,7 @@ export type PartialMixtureConfig = Omit<MixtureConfig, 'capacity'> & { readonly 
 interface MixtureSizes {
   readonly hiddenSize: number;
   readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
 }
 
 const where = 'model config: mixture';
@@ -82,6 +87,8 @@ const known = [
   'softmaxOrder',
   'normTopkProb',
   ...topKOnly,
+  'layers',
+  'moeIntermediateSize',
   'domains',
   'router',
   'experts',
@@ -92,20 +99,24 @@ const known = [
 /**
  * Checks a mixture and returns it frozen.
  *
- * @param sizes of the model, which the heads of a supervisor and of transformer experts must divide.
+ * @param sizes of the model, whose layers must be there and which the heads of a supervisor and of transformer experts must divide.
  * @throws Error naming field, value and way out.
  */
 export function resolveMixture(mixture: PartialMixtureConfig, sizes: MixtureSizes): MixtureConfig {
   requireObject(mixture, where);
   refuseUnknownKeys(where, mixture, known);
-  const { domains, router, experts, capacity, sharedExpert, ...gate } = mixture;
+  const { layers, moeIntermediateSize, domains, router, experts, capacity, sharedExpert, ...gate } = mixture;
   const resolved = resolveRouterConfig(gate);
+  if (layers !== undefined) checkLayers(layers, sizes.numHiddenLayers);
+  if (moeIntermediateSize !== undefined) refuseCount('moeIntermediateSize', moeIntermediateSize);
   if (domains !== undefined) checkDomains(domains, mixture.numExperts);
   return Object.freeze({
     ...resolved,
+    ...(layers && { layers: Object.freeze([...layers]) }),
+    ...(moeIntermediateSize && { moeIntermediateSize }),
     ...(domains && { domains: Object.freeze([...domains]) }),
     ...(router && { router: resolveRouter(router, resolved, sizes) }),
-    ...(experts && { experts: resolveExperts(experts, sizes) }),
+    ...(experts && { experts: resolveExperts(experts, innerWidth(moeIntermediateSize, sizes)) }),
     ...(capacity && { capacity: resolveCapacity(capacity, resolved) }),
     ...(sharedExpert && { sharedExpert: resolveSharedExpert(sharedExpert) }),
   });
@@ -165,7 +176,7 @@ function resolveRouter(router: RouterKind, gate: RouterConfig, { hiddenSize }: M
   return Object.freeze({ ...router });
 }
 
-function resolveExperts(experts: ExpertKind, { intermediateSize }: MixtureSizes): ExpertKind {
+function resolveExperts(experts: ExpertKind, [innerField, inner]: readonly [field: string, width: number]): ExpertKind {
   requireObject(experts, `${where}.experts`);
   const fields: Record<ExpertKind['kind'], readonly string[]> = {
     gelu: [],
@@ -184,9 +195,9 @@ function resolveExperts(experts: ExpertKind, { intermediateSize }: MixtureSizes)
   }
   if (experts.kind === 'transformer') {
     refuseCount('experts.numAttentionHeads', experts.numAttentionHeads);
-    if (intermediateSize % experts.numAttentionHeads !== 0) {
+    if (inner % experts.numAttentionHeads !== 0) {
       throw new Error(
-        `${where}: experts.numAttentionHeads is ${experts.numAttentionHeads} but intermediateSize is ${intermediateSize}; it must divide it.`,
+        `${where}: experts.numAttentionHeads is ${experts.numAttentionHeads} but ${innerField} is ${inner}; it must divide it.`,
       );
     }
   }
@@ -215,6 +226,28 @@ function resolveSharedExpert(shared: SharedExpertConfig): SharedExpertConfig {
   if (typeof shared.gate !== 'boolean')
     throw new Error(`${where}: sharedExpert.gate must be true or false, got ${String(shared.gate)}.`);
   return Object.freeze({ ...shared });
+}
+
+/** The inner width of each expert, and the field that says it. */
+function innerWidth(own: number | undefined, { intermediateSize }: MixtureSizes): readonly [string, number] {
+  return own === undefined ? ['intermediateSize', intermediateSize] : ['moeIntermediateSize', own];
+}
+
+function checkLayers(layers: readonly number[], numHiddenLayers: number): void {
+  if (!Array.isArray(layers) || layers.length === 0) {
+    throw new Error(
+      `${where}.layers must be a list of layer numbers, got ${JSON.stringify(layers)}; leave it out for every layer, or mixture for none.`,
+    );
+  }
+  const bad = layers.find((layer) => !(Number.isInteger(layer) && layer >= 0 && layer < numHiddenLayers));
+  if (bad !== undefined) {
+    throw new Error(
+      `${where}.layers names ${JSON.stringify(bad)}, but numHiddenLayers is ${numHiddenLayers}; layers are 0 to ${numHiddenLayers - 1}.`,
+    );
+  }
+  const at = layers.findIndex((layer, i) => i > 0 && layer <= layers[i - 1]!);
+  if (at > 0)
+    throw new Error(`${where}.layers must ascend, each layer once, got ${layers[at]} after ${layers[at - 1]}.`);
 }
 
 function checkDomains(domains: readonly string[], numExperts: number): void {

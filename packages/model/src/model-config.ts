@@ -10,7 +10,7 @@ import { rotarySettings } from './rotary-positions.js';
 export interface ModelConfig {
   readonly vocabSize: number;
   readonly hiddenSize: number;
-  /** Inner width of each expert, or of the dense feed-forward. */
+  /** Inner width of the dense feed-forward, and of each expert unless `mixture.moeIntermediateSize` names another. */
   readonly intermediateSize: number;
   readonly numHiddenLayers: number;
   readonly numAttentionHeads: number;
@@ -28,6 +28,8 @@ export interface ModelConfig {
   readonly ropeScaling: RopeScaling;
   /** Rotated pairs are neighbours (GPT-J, DeepSeek-V3). Absent: Hugging Face's half-split layout. */
   readonly ropeInterleaved?: boolean;
+  /** q, k and v have biases (Qwen2). Absent: none has. */
+  readonly qkvBias?: boolean;
   /** Most tokens that a token sees, itself included. Absent: all before it. */
   readonly slidingWindow?: number;
   /** The output head is the embedding transposed. */
@@ -62,6 +64,7 @@ const known = [
   'ropeTheta',
   'ropeScaling',
   'ropeInterleaved',
+  'qkvBias',
   'slidingWindow',
   'tieWordEmbeddings',
   'initializerRange',
@@ -134,10 +137,12 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
       throw new Error(`model config: ${field} must be a number above 0, got ${String(value)}.`);
     }
   }
-  if (typeof config.tieWordEmbeddings !== 'boolean') {
-    throw new Error(
-      `model config: tieWordEmbeddings must be true or false, got ${JSON.stringify(config.tieWordEmbeddings)}.`,
-    );
+  for (const [field, value] of [
+    ['tieWordEmbeddings', config.tieWordEmbeddings],
+    ['qkvBias', config.qkvBias ?? false],
+  ] as const) {
+    if (typeof value !== 'boolean')
+      throw new Error(`model config: ${field} must be true or false, got ${JSON.stringify(value)}.`);
   }
   requireObject(config.ropeScaling, 'model config: ropeScaling');
   const others =

@@ -1,6 +1,6 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import {
   type CheckpointReader,
   type NamedArray,
@@ -10,17 +10,23 @@ import {
 } from '@therapeutic-moe/checkpoint';
 import { Linear } from '@therapeutic-moe/nn';
 import { CausalLm } from './causal-lm.js';
+import { checkTensors, checkZeros } from './check-tensors.js';
 import { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
 import { fitsHuggingFace } from './hugging-face/fits.js';
-import { extractPiece, placePiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { type Int8Weights, quantizationFromHuggingFace } from './hugging-face/quantization.js';
+import { extractPiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { loadFrozen } from './load-frozen.js';
+import { LoadPlan } from './load-parameters.js';
 import type { ModelConfig } from './model-config.js';
 import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
+import { variableSink } from './parameter-sink.js';
+import type { WeightDtype } from './weight-dtype.js';
 
 /** How a checkpoint names and arranges what a model holds. */
 interface CheckpointLayout {
-  /** Our paths, each with the pieces that make it up. */
-  tensors(config: ModelConfig): Map<string, TensorPiece[]>;
+  /** Our paths, each with the pieces that make it up. @param names of the tensors in a file to read. */
+  tensors(config: ModelConfig, names?: readonly string[]): Map<string, TensorPiece[]>;
   /** `config.json`. */
   toJson(config: ModelConfig, dtype: string): object;
 }
@@ -64,20 +70,32 @@ function isOwn(content: unknown): boolean {
 
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
+ * Weights are float32 on the device, or with `weights` linears, experts, embedding and head are frozen in fewer bytes: an
+ * adapter can be trained on such a model, and it never exists in float32. Files may hold F32, F16, BF16, or I8 with scales
+ * where `quantization_config` says so.
+ * Tensors are streamed, a few rows at a time: the host holds less than twice the largest tensor of the files.
  *
  * @returns a model on the active backend; the caller disposes it.
- * @throws when a tensor is missing, surplus or of another shape: before anything is allocated, naming file and tensor.
+ * @throws when a tensor is missing, surplus or of another shape or type: before anything is allocated, naming file and tensor.
  */
-export async function loadModelDirectory(directory: string): Promise<CausalLm> {
+export async function loadModelDirectory(
+  directory: string,
+  { weights = 'float32' }: { readonly weights?: WeightDtype } = {},
+): Promise<CausalLm> {
   const [json, file] = await readConfigJson(directory);
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = (isOwn(json) ? own : huggingFace).tensors(config);
-    checkTensors(reader, map, directory);
-    const model = CausalLm.empty(config);
+    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
+    const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
+    checkTensors(reader, map, int8);
+    if (int8) await checkZeros(reader, map, int8);
+    const model =
+      weights === 'float32'
+        ? CausalLm.empty(config)
+        : CausalLm.frozen(config, await loadFrozen(config, weights, reader, map, int8));
     try {
-      await fill(model, reader, map);
+      await fill(model, reader, map, int8);
     } catch (thrown) {
       model.dispose();
       throw thrown;
@@ -93,31 +111,17 @@ function variablesOf(model: CausalLm): Map<string, tf.Variable> {
   return new Map([...model.parameters(), ...model.buffers()]);
 }
 
-async function fill(model: CausalLm, reader: CheckpointReader, map: Map<string, TensorPiece[]>): Promise<void> {
-  for (const [path, variable] of variablesOf(model)) {
-    const values = new Float32Array(variable.size);
-    for (const piece of map.get(path)!) placePiece(piece, await reader.read(piece.name), values);
-    tf.tidy(() => variable.assign(tf.tensor(values, variable.shape)));
-  }
-}
-
-function checkTensors(reader: CheckpointReader, map: Map<string, TensorPiece[]>, directory: string): void {
-  const wanted = new Map([...map.values()].flat().map((piece) => [piece.name, piece]));
-  const present = new Set(reader.names);
-  for (const { name, shape } of wanted.values()) {
-    if (!present.has(name))
-      throw new Error(`${directory}: the checkpoint lacks ${name} [${shape}], which config.json asks for.`);
-    const found = reader.entry(name).shape;
-    if (found.join() !== shape.join())
-      throw new Error(`${directory}: ${name} must be [${shape}] by config.json, got [${found}].`);
-  }
-  for (const name of present) {
-    // Older exports carry the rotary frequencies, which follow from the config.
-    if (wanted.has(name) || name.endsWith('.rotary_emb.inv_freq')) continue;
-    throw new Error(
-      `${directory}: ${name} [${reader.entry(name).shape}] fits nothing in this model; is config.json another model's?`,
-    );
-  }
+/** Streams the tensors to the device, a few rows at a time. */
+async function fill(
+  model: CausalLm,
+  reader: CheckpointReader,
+  map: Map<string, TensorPiece[]>,
+  int8: Int8Weights | undefined,
+): Promise<void> {
+  const variables = variablesOf(model);
+  const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => variables.has(path))));
+  const buffers = plan.buffers();
+  await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
 }
 
 /**
@@ -132,7 +136,12 @@ export async function saveModelDirectory(
   directory: string,
   { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
 ): Promise<void> {
-  for (const [path, linear] of model.linears()) {
+  if (model.frozenWeights.size > 0) {
+    throw new Error(
+      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
+    );
+  }
+  for (const [path, { layer: linear }] of model.linears()) {
     if (!(linear instanceof Linear)) {
       throw new Error(
         `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,

@@ -42,7 +42,7 @@ describeOnBackends('a model with multi-level attention', (backend) => {
     const before = tf.memory().numTensors;
     const session = model.createSession();
     const path = 'model.layers.1.self_attn.o_proj';
-    const linear = model.linears().get(path)!;
+    const linear = model.linears().get(path)!.layer;
     const broken = () => {
       throw new Error('out of memory');
     };
@@ -89,7 +89,7 @@ describeOnBackends('a model with multi-level attention', (backend) => {
     const last = (ended: number) => whole.slice((ended - 1) * VOCAB, ended * VOCAB);
     await session.append(text.slice(0, 20));
     const path = 'model.layers.1.self_attn.o_proj';
-    const linear = model.linears().get(path)!;
+    const linear = model.linears().get(path)!.layer;
     const { inputSize, outputSize } = linear;
     const fails = {
       'out of memory': () => {

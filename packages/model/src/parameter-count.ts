@@ -1,4 +1,5 @@
-import { countLoraParameters, type LoraConfig } from '@therapeutic-moe/lora';
+import { countLoraParameters, type LoraConfig, planLora, resolveLoraConfig } from '@therapeutic-moe/lora';
+import { countMixtureLayers, isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
 
@@ -22,11 +23,40 @@ export interface ParameterCount {
  * @throws when the adapter's settings are impossible or it targets a linear that the model does not have.
  */
 export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>): ParameterCount {
-  const [outer, layer] = [outerShapes(config), layerShapes(config)].map((shapes) => sumSizes(shapes, config));
-  const total = outer!.total + config.numHiddenLayers * layer!.total;
-  const activePerToken = outer!.total + config.numHiddenLayers * layer!.active;
+  const outer = sumSizes(outerShapes(config), config);
+  const layers = layersOfEachKind(config).map(([count, layer]) => {
+    const one = sumSizes(layerShapes(config, layer), config);
+    return { total: count * one.total, active: count * one.active };
+  });
+  const total = layers.reduce((sum, kind) => sum + kind.total, outer.total);
+  const activePerToken = layers.reduce((sum, kind) => sum + kind.active, outer.total);
   const adapter = lora ? countLoraParameters('countParameters', linearSizes(config), lora) : 0;
   return { total, trainable: lora ? adapter : total, activePerToken };
+}
+
+/** `[inputSize, outputSize]` of the linears that an adapter would lie on, by path. @throws as `countParameters` does. */
+export function adaptedLinears(
+  config: ModelConfig,
+  lora: Partial<LoraConfig>,
+): ReadonlyMap<string, readonly [number, number]> {
+  const sizes = linearSizes(config);
+  const planned = planLora('adaptedLinears', sizes.keys(), resolveLoraConfig(lora)).keys();
+  return new Map([...planned].map((path) => [path, sizes.get(path)!]));
+}
+
+/** How many layers hold a mixture and how many are dense, each with the number of one of them. */
+function layersOfEachKind(config: ModelConfig): (readonly [count: number, layer: number])[] {
+  const mixed = countMixtureLayers(config);
+  const dense = config.numHiddenLayers - mixed;
+  const first = (isWanted: (layer: number) => boolean) => {
+    let layer = 0;
+    while (!isWanted(layer)) layer++;
+    return layer;
+  };
+  return [
+    ...(mixed > 0 ? [[mixed, first((layer) => isMixtureLayer(config, layer))] as const] : []),
+    ...(dense > 0 ? [[dense, first((layer) => !isMixtureLayer(config, layer))] as const] : []),
+  ];
 }
 
 /** Of `active`, a stack of experts counts as the k that a token visits. */

@@ -1,4 +1,5 @@
 import type { DomainAttentionConfig } from './attention-config.js';
+import { expertSize, isMixtureLayer, mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 
 /** A variable of a model, as its config describes it. */
@@ -6,26 +7,41 @@ export interface ParameterShape {
   readonly shape: readonly number[];
   /** The first axis counts experts, of which a token visits k. */
   readonly stacked?: true;
+  /**
+   * How a model holds it in fewer bytes: with a row for each output of `[input, output]` or `[experts, input, output]`,
+   * or with the rows that it has. Absent: it is always float32.
+   */
+  readonly frozenAs?: 'linear' | 'rows';
 }
+
+/** A parameter that a model may hold in fewer bytes. */
+export type FrozenShape = ParameterShape & Required<Pick<ParameterShape, 'frozenAs'>>;
 
 type Shapes = [path: string, shape: ParameterShape][];
 
 /** Every trained variable of a model by path, without building it: `CausalLm.parameters()` in shapes. */
 export function parameterShapes(config: ModelConfig): Map<string, ParameterShape> {
   const layers = Array.from({ length: config.numHiddenLayers }, (_, i) =>
-    under(`model.layers.${i}`, layerShapes(config)),
+    under(`model.layers.${i}`, layerShapes(config, i)),
   );
   return new Map([...outerShapes(config), ...layers.flat()]);
+}
+
+/** Those of a model's parameters that it may hold in fewer bytes, by path. */
+export function frozenShapes(config: ModelConfig): Map<string, FrozenShape> {
+  const isFrozen = (entry: readonly [string, ParameterShape]): entry is [string, FrozenShape] =>
+    entry[1].frozenAs !== undefined;
+  return new Map([...parameterShapes(config)].filter(isFrozen));
 }
 
 /** What lies around the layers: embedding, last norm, head. */
 export function outerShapes(config: ModelConfig): Shapes {
   const { hiddenSize: hidden, vocabSize, tieWordEmbeddings } = config;
   return [
-    plain('model.embed_tokens.weight', vocabSize, hidden),
+    ['model.embed_tokens.weight', { shape: [vocabSize, hidden], frozenAs: 'rows' }],
     ...under('model.embed_positions', positionShapes(config)),
     plain('model.norm.weight', hidden),
-    ...(tieWordEmbeddings ? [] : [plain('lm_head.weight', hidden, vocabSize)]),
+    ...(tieWordEmbeddings ? [] : [linear('lm_head.weight', hidden, vocabSize)]),
   ];
 }
 
@@ -36,11 +52,12 @@ function positionShapes({ positions, maxPositionEmbeddings, hiddenSize: hidden }
 }
 
 /** What is saved beside the parameters: `CausalLm.buffers()` in shapes. */
-export function bufferShapes({ mixture, numHiddenLayers }: ModelConfig): Map<string, ParameterShape> {
+export function bufferShapes(config: ModelConfig): Map<string, ParameterShape> {
+  const { mixture } = config;
   if (!mixture?.balanceBias) return new Map();
   return new Map(
-    Array.from({ length: numHiddenLayers }, (_, i) =>
-      plain(`model.layers.${i}.block_sparse_moe.gate.e_score_correction_bias`, mixture.numExperts),
+    mixtureLayers(config).map((layer) =>
+      plain(`model.layers.${layer}.block_sparse_moe.gate.e_score_correction_bias`, mixture.numExperts),
     ),
   );
 }
@@ -62,24 +79,25 @@ export function attentionLinears({
 }
 
 /** The variables of one layer, by their paths in it. */
-export function layerShapes(config: ModelConfig): Shapes {
+export function layerShapes(config: ModelConfig, layer: number): Shapes {
   const { hiddenSize: hidden, intermediateSize: inner } = config;
   return [
     plain('input_layernorm.weight', hidden),
     ...under('self_attn', attentionShapes(config)),
     ...(config.attention?.kind === 'domain' ? [plain('domain_gate.weight', hidden, config.attention.numDomains)] : []),
     plain('post_attention_layernorm.weight', hidden),
-    ...(config.mixture
+    ...(isMixtureLayer(config, layer)
       ? under('block_sparse_moe', mixtureShapes(config))
-      : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
+      : [linear('mlp.gate_up_proj.weight', hidden, 2 * inner), linear('mlp.down_proj.weight', inner, hidden)]),
   ];
 }
 
 function attentionShapes(config: ModelConfig): Shapes {
-  const projections = Object.entries(attentionLinears(config)).map(([name, sizes]) =>
-    plain(`${name}.weight`, ...sizes),
-  );
-  const { attention, hiddenSize, numAttentionHeads } = config;
+  const { attention, hiddenSize, numAttentionHeads, qkvBias } = config;
+  const projections = Object.entries(attentionLinears(config)).flatMap(([name, sizes]) => [
+    linear(`${name}.weight`, ...sizes),
+    ...(qkvBias && name !== 'o_proj' ? [plain(`${name}.bias`, sizes[1])] : []),
+  ]);
   switch (attention?.kind) {
     case undefined:
       return projections;
@@ -113,8 +131,8 @@ function mixtureShapes(config: ModelConfig): Shapes {
     ...under('experts', expertShapes(config)),
     ...(shared
       ? [
-          plain('shared_expert.gate_up_proj.weight', hidden, 2 * shared.intermediateSize),
-          plain('shared_expert.down_proj.weight', shared.intermediateSize, hidden),
+          linear('shared_expert.gate_up_proj.weight', hidden, 2 * shared.intermediateSize),
+          linear('shared_expert.down_proj.weight', shared.intermediateSize, hidden),
           ...(shared.gate ? [plain('shared_expert_gate.weight', hidden, 1)] : []),
         ]
       : []),
@@ -134,10 +152,12 @@ function routerShapes({ hiddenSize: hidden, mixture }: ModelConfig): Shapes {
   return [plain('group_gate.weight', hidden, router.numGroups), plain('expert_gate.weight', hidden, numExperts)];
 }
 
-function expertShapes({ hiddenSize: hidden, intermediateSize: inner, mixture }: ModelConfig): Shapes {
+function expertShapes(config: ModelConfig): Shapes {
+  const { hiddenSize: hidden, mixture } = config;
+  const inner = expertSize(config);
   const each = (path: string, ...sizes: number[]): Shapes[number] => [
     path,
-    { shape: [mixture!.numExperts, ...sizes], stacked: true },
+    { shape: [mixture!.numExperts, ...sizes], stacked: true, ...(sizes.length === 2 && { frozenAs: 'linear' }) },
   ];
   const swiGlu = [each('gate_up_proj', hidden, 2 * inner), each('down_proj', inner, hidden)];
   switch (mixture!.experts?.kind) {
@@ -149,10 +169,10 @@ function expertShapes({ hiddenSize: hidden, intermediateSize: inner, mixture }: 
       return [each('norm', hidden), ...swiGlu];
     case 'shared-projection':
       return [
-        plain('in_proj.weight', hidden, inner),
+        linear('in_proj.weight', hidden, inner),
         each('norm', inner),
         each('inner_proj', inner, inner),
-        plain('out_proj.weight', inner, hidden),
+        linear('out_proj.weight', inner, hidden),
       ];
     case 'transformer':
       return [
@@ -168,6 +188,10 @@ function expertShapes({ hiddenSize: hidden, intermediateSize: inner, mixture }: 
 
 function plain(path: string, ...shape: number[]): Shapes[number] {
   return [path, { shape }];
+}
+
+function linear(path: string, input: number, output: number): Shapes[number] {
+  return [path, { shape: [input, output], frozenAs: 'linear' }];
 }
 
 function under(path: string, shapes: Shapes): Shapes {

@@ -2,7 +2,8 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { Attention } from '@therapeutic-moe/attention';
 import { SwiGluExperts } from '@therapeutic-moe/experts';
 import type { DecodeLayerOptions, DecodeLayerWeights } from '@therapeutic-moe/kernels';
-import { Linear, type LinearLayer } from '@therapeutic-moe/nn';
+import { LoraLinear } from '@therapeutic-moe/lora';
+import { type ApplyContext, Linear, type LinearLayer, StackedLinear } from '@therapeutic-moe/nn';
 import { TopKRouter } from '@therapeutic-moe/router';
 import type { DecoderLayer } from './decoder-layer.js';
 import { DenseFeedForward, type FeedForward, MixtureFeedForward } from './feed-forward.js';
@@ -14,19 +15,17 @@ export interface PlainLayer {
 }
 
 /**
- * The weights of a layer made of plain parts alone (projections without adapter and bias, top-k softmax router, SwiGLU
+ * The weights of a layer made of plain parts alone (projections without bias and without adapters in this pass, top-k softmax router, SwiGLU
  * experts or a dense feed-forward), or nothing for any other. The one place that looks at the kinds of parts.
  */
-export function plainLayer({
-  attention,
-  feedForward,
-  inputNorm,
-  postAttentionNorm,
-}: DecoderLayer): PlainLayer | undefined {
+export function plainLayer(
+  { attention, feedForward, inputNorm, postAttentionNorm }: DecoderLayer,
+  context?: ApplyContext,
+): PlainLayer | undefined {
   if (!(attention instanceof Attention) || attention.config.alibi) return undefined;
   const { q_proj, k_proj, v_proj, o_proj } = attention.projections;
-  const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map(plainWeight);
-  const second = plainFeedForward(feedForward);
+  const [q, k, v, o] = [q_proj, k_proj, v_proj, o_proj].map((linear) => plainWeight(linear, context));
+  const second = plainFeedForward(feedForward, context);
   if (!(q && k && v && o && second)) return undefined;
   const { slidingWindow: window } = attention.config;
   const norms = { inputNorm: inputNorm.weight, postAttentionNorm: postAttentionNorm.weight };
@@ -36,22 +35,23 @@ export function plainLayer({
   };
 }
 
-function plainFeedForward(feedForward: FeedForward) {
+function plainFeedForward(feedForward: FeedForward, context?: ApplyContext) {
   if (feedForward instanceof DenseFeedForward) {
-    const [gateUp, down] = [plainWeight(feedForward.gateUp), plainWeight(feedForward.down)];
+    const [gateUp, down] = [feedForward.gateUp, feedForward.down].map((linear) => plainWeight(linear, context));
     return gateUp && down && { weights: { gateUp, down }, choice: { numExpertsPerTok: 1, normTopkProb: true } };
   }
   if (!(feedForward instanceof MixtureFeedForward)) return undefined;
   const { router, experts, sharedExpert } = feedForward;
   if (sharedExpert || !(router instanceof TopKRouter && experts instanceof SwiGluExperts)) return undefined;
   const { scoring = 'softmax', routedScalingFactor = 1, groups, balanceBias } = router.config;
-  const gate = plainWeight(router.gate);
+  const gate = plainWeight(router.gate, context);
   if (!gate || scoring !== 'softmax' || routedScalingFactor !== 1 || groups || balanceBias) return undefined;
   const { numExpertsPerTok, normTopkProb } = router.config; // a softmax after top-k equals a normalised one before it
-  const weights = { gate, gateUp: experts.gateUp.weight, down: experts.down.weight };
-  return { weights, choice: { numExpertsPerTok, normTopkProb } };
+  const [gateUp, down] = [experts.gateUp, experts.down].map((each) => each instanceof StackedLinear && each.weight);
+  return gateUp && down && { weights: { gate, gateUp, down }, choice: { numExpertsPerTok, normTopkProb } };
 }
 
-function plainWeight(linear: LinearLayer): tf.Tensor | undefined {
+function plainWeight(layer: LinearLayer, context?: ApplyContext): tf.Tensor | undefined {
+  const linear = layer instanceof LoraLinear && layer.isPlain(context) ? layer.base : layer;
   return linear instanceof Linear && !linear.bias ? linear.weight : undefined;
 }

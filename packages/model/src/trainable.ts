@@ -3,6 +3,7 @@ import { crossEntropy } from '@therapeutic-moe/kernels';
 import type { LoraAdapter } from '@therapeutic-moe/lora';
 import { type AuxiliaryWeights, auxiliaryLosses, domainLosses, gateMetrics } from './auxiliary-losses.js';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
+import { routedLayers } from './mixture-layers.js';
 
 /** A batch of token windows on the host. All arrays have `batch * seq` entries, row by row. */
 export interface TokenBatch {
@@ -20,7 +21,7 @@ export interface TokenBatch {
 /** A loss to differentiate, and what to log. The tensors belong to the caller. */
 export interface TrainingLoss {
   readonly total: tf.Scalar;
-  /** Scalars, `expertLoad` `[experts]`, and vectors by layer, one layer after the other. */
+  /** Scalars, `expertLoad` `[experts]`, and vectors by layer, one mixture layer after the other. */
   readonly metrics: Record<string, tf.Tensor>;
 }
 
@@ -48,10 +49,15 @@ const usualBiasRate = 0.001;
  * micro-batches are in proportion to the counted ones; the balances are of means, taken per micro-batch, and a limited
  * capacity is shared out per micro-batch. Padding visits no expert.
  *
- * @throws when a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
+ * @throws when the model is frozen and there is no adapter, or a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
  *   an id is outside the vocabulary, a domain has no expert, or the step counts no token.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
+  if (!adapter && model.frozenWeights.size > 0) {
+    throw new Error(
+      'trainable: the weights of this model are frozen in fewer bytes and cannot be trained; train an adapter on it, or load it with float32 weights.',
+    );
+  }
   const domains = model.config.mixture?.numExperts ?? 0;
   const balanced = !adapter && model.config.mixture?.balanceBias === true;
   if (weights.biasUpdateRate !== undefined && !balanced) {
@@ -89,14 +95,14 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
       }) as TrainingLoss;
     },
     checkMetrics({ gateMeanByLayer = [] }) {
-      const layer = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
-      if (layer >= 0) throw notFiniteGate(layer % model.config.numHiddenLayers);
+      const router = gateMeanByLayer.findIndex((mean) => !Number.isFinite(mean));
+      if (router >= 0) throw notFiniteGate(routedLayers(model.config)[router]!);
     },
     afterStep({ expertLoadByLayer }) {
       if (!balanced || !expertLoadByLayer) return;
       const rate = weights.biasUpdateRate ?? usualBiasRate;
-      for (const [layer, mixture] of model.mixtures().entries())
-        mixture.balance(expertLoadByLayer.slice(layer * domains, (layer + 1) * domains), rate);
+      for (const [i, mixture] of model.mixtures().entries())
+        mixture.balance(expertLoadByLayer.slice(i * domains, (i + 1) * domains), rate);
     },
   };
 }

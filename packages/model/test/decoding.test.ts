@@ -109,7 +109,7 @@ describeOnBackends('decoding one token', (backend) => {
   it('runs a layer with a bias by the general pass and the others as before', async () => {
     const model = tinyModel();
     const path = 'model.layers.1.self_attn.v_proj';
-    const { weight } = model.linears().get(path) as Linear;
+    const { weight } = model.linears().get(path)!.layer as Linear;
     const bias = tf.tidy(() => tf.variable(tf.randomNormal([weight.shape[1]!], 0, 1, 'float32', 5)));
     model.replaceLinear(path, new Linear(weight, bias));
     const [session, general] = [model.createSession(), new GeneralDecoder(model)];

@@ -3,8 +3,20 @@ import { gather, matMul } from '@therapeutic-moe/kernels';
 import { normalVariable } from './initialise.js';
 import type { Parameters } from './parameters.js';
 
+/** One row per token id, which can serve as the output head too: trained, or frozen in fewer bytes. */
+export interface EmbeddingLayer {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  /** @param ids int32 of any shape, each in `[0, vocabSize)` @returns `[...ids.shape, hiddenSize]`. Caller disposes. */
+  apply(ids: tf.Tensor): tf.Tensor;
+  /** The tied head. @param hidden `[rows, hiddenSize]` @returns `[rows, vocabSize]`. Caller disposes. */
+  logits(hidden: tf.Tensor2D): tf.Tensor2D;
+  parameters(): Parameters;
+  dispose(): void;
+}
+
 /** One learned row per token id; the same rows can serve as the output head (arXiv:1608.05859). */
-export class Embedding {
+export class Embedding implements EmbeddingLayer {
   readonly weight: tf.Variable;
 
   constructor(
@@ -15,12 +27,10 @@ export class Embedding {
     this.weight = normalVariable([vocabSize, hiddenSize], deviation, seed);
   }
 
-  /** @param ids int32 of any shape, each in `[0, vocabSize)` @returns `[...ids.shape, hiddenSize]`. Caller disposes. */
   apply(ids: tf.Tensor): tf.Tensor {
     return gather(this.weight, ids);
   }
 
-  /** The tied head. @param hidden `[rows, hiddenSize]` @returns `[rows, vocabSize]`. Caller disposes. */
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
     return matMul(hidden, this.weight, false, true) as tf.Tensor2D;
   }

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type FrozenMatrix, frozenMatMul, frozenRows } from '@therapeutic-moe/kernels';
+import type { EmbeddingLayer } from './embedding.js';
 import type { Parameters } from './parameters.js';
 
 /** One row per token id, never trained, in half the bytes of float32 or a quarter; the same rows can serve as the output head. */
-export class FrozenEmbedding {
+export class FrozenEmbedding implements EmbeddingLayer {
   /** @param weight `[vocabSize, words]`, owned by this layer from now on. */
   constructor(readonly weight: FrozenMatrix) {
     const { packed } = weight;
@@ -18,12 +19,10 @@ export class FrozenEmbedding {
     return this.weight.inputSize;
   }
 
-  /** @param ids int32 of any shape, each in `[0, vocabSize)` @returns `[...ids.shape, hiddenSize]`. Caller disposes. */
   apply(ids: tf.Tensor): tf.Tensor {
     return frozenRows(this.weight, ids);
   }
 
-  /** The tied head. @param hidden `[rows, hiddenSize]` @returns `[rows, vocabSize]`. Caller disposes. */
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
     return frozenMatMul(hidden, this.weight) as tf.Tensor2D;
   }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type FrozenMatrix, groupedFrozenMatMul, thaw } from '@therapeutic-moe/kernels';
+import type { Parameters } from './parameters.js';
 import type { StackedLayer } from './stacked-linear.js';
 
 /** One weight matrix per expert, never trained, in half the bytes of float32 or a quarter. */
@@ -47,6 +48,18 @@ export class FrozenStackedLinear implements StackedLayer {
 
   dense(): tf.Tensor3D {
     return thaw(this.weight) as tf.Tensor3D;
+  }
+
+  /** @throws always: what changes expert by expert has to be float32. */
+  rebuild(): never {
+    throw new Error(
+      `FrozenStackedLinear.rebuild: the experts are frozen in ${this.weight.dtype} and cannot be changed; load the model in float32.`,
+    );
+  }
+
+  /** None: nothing is trained. */
+  parameters(): Parameters {
+    return new Map();
   }
 
   dispose(): void {

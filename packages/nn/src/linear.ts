@@ -7,6 +7,11 @@ import type { Parameters } from './parameters.js';
 export interface ApplyContext {
   /** Present while training: seeds the dropout of this pass. Absent: no dropout. */
   readonly dropoutSeed?: number;
+  /**
+   * Which adapter each sequence of the batch goes through, by name; null: none. The rows of a layer's input are those of
+   * the sequences, one after the other, equally many each. Absent: the adapters that are switched on.
+   */
+  readonly adapters?: readonly (string | null)[];
 }
 
 /** Anything that maps `[..., inputSize]` to `[..., outputSize]`: a Linear, or one with an adapter around it. */

@@ -1,18 +1,33 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMul } from '@therapeutic-moe/kernels';
 import { normalVariable } from './initialise.js';
+import type { Parameters } from './parameters.js';
 
-/** Anything that maps rows through the matrix of their expert: a StackedLinear, or one frozen in fewer bytes. */
+/** One matrix per expert: trained, or frozen in fewer bytes. */
 export interface StackedLayer {
   readonly experts: number;
   readonly inputSize: number;
   readonly outputSize: number;
-  /** @param x `[rows, inputSize]`, sorted by expert. @returns `[rows, outputSize]`. Caller disposes. */
+  /**
+   * Rows sorted by expert, each through its own matrix.
+   *
+   * @param x `[rows, inputSize]`.
+   * @param offsets `experts + 1` row numbers, or the same as int32 `[experts + 1]`.
+   * @returns `[rows, outputSize]`. Caller disposes.
+   */
   applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D;
-  /** @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes. */
+  /**
+   * Rows through one expert's matrix: the plain way, one expert at a time.
+   *
+   * @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes.
+   */
   applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D;
+  /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
+  rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLayer;
   /** The weight as float32 `[experts, inputSize, outputSize]`, whatever it is stored as. Caller disposes. */
   dense(): tf.Tensor3D;
+  /** `weight` `[experts, inputSize, outputSize]`; nothing where it is frozen. */
+  parameters(): Parameters;
   dispose(): void;
 }
 
@@ -46,22 +61,10 @@ export class StackedLinear implements StackedLayer {
     return this.weight.shape[2]!;
   }
 
-  /**
-   * Rows sorted by expert, each through its own matrix.
-   *
-   * @param x `[rows, inputSize]`.
-   * @param offsets `experts + 1` row numbers, or the same as int32 `[experts + 1]`.
-   * @returns `[rows, outputSize]`. Caller disposes.
-   */
   applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
     return groupedMatMul(x, this.weight as unknown as tf.Tensor3D, offsets);
   }
 
-  /**
-   * Rows through one expert's matrix: the plain way, one expert at a time.
-   *
-   * @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes.
-   */
   applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D {
     return tf.tidy(() => {
       const one = tf.slice(this.weight as tf.Tensor, [expert, 0, 0], [1, -1, -1]);
@@ -76,6 +79,10 @@ export class StackedLinear implements StackedLayer {
   /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLinear {
     return new StackedLinear(tf.tidy(() => tf.variable(change(this.weight))));
+  }
+
+  parameters(): Parameters {
+    return new Map([['weight', this.weight]]);
   }
 
   dispose(): void {

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
-import { loadAdapter, loadModelDirectory } from '@therapeutic-moe/model';
+import { loadAdapter, loadModelDirectory, type WeightDtype } from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
@@ -13,8 +13,13 @@ import { LanguageModel } from './language-model.js';
 export interface LoadModelOptions {
   /** Default `auto`: the fastest backend that works here. */
   readonly backend?: BackendChoice;
-  /** A folder with a PEFT adapter to put on the model; it is merged into the weights. */
+  /** A folder with a PEFT adapter to put on the model; it is merged into float32 weights and stays beside frozen ones. */
   readonly adapter?: string;
+  /**
+   * What linears, experts, embedding and head are held as; all but float32 are frozen and rounded, and replies may differ.
+   * Default `float32`.
+   */
+  readonly weights?: WeightDtype;
   /** Weight of the prompt while replying, 1 or more; default what the checkpoint's `generation_config.json` says, else 1 (off). */
   readonly guidanceScale?: number;
   /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
@@ -39,23 +44,28 @@ export async function loadModel(
   directory: string = modelDirectory,
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
+  const { weights = 'float32' } = options;
   await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const tokenizer = await Tokenizer.fromDirectory(directory);
-  const decoder = await loadModelDirectory(directory);
+  const decoder = await loadModelDirectory(directory, { weights });
   try {
     if (tokenizer.vocabSize > decoder.vocabSize) {
       throw new Error(
         `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
       );
     }
-    if (options.adapter) (await loadAdapter(decoder, options.adapter)).merge();
+    if (options.adapter) {
+      const adapter = await loadAdapter(decoder, options.adapter);
+      if (weights === 'float32') adapter.merge();
+    }
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const defaults = {
       ...(await readGenerationDefaults(directory)),
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
-    const revision = await weightsRevision(directory);
+    const rounded = weights === 'float32' ? '' : `, ${weights} weights`;
+    const revision = `${await weightsRevision(directory)}${rounded}`;
     const { keptSessions, kvCache } = options;
     return new LanguageModel({ id, decoder, tokenizer, defaults, revision, adapter, keptSessions, kvCache });
   } catch (error) {

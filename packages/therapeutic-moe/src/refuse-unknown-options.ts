@@ -1,6 +1,6 @@
 /** What the check needs to know of an option; citty's definitions fit. */
 export interface KnownOption {
-  /** A `string` takes the next word as its value, a `boolean` none. */
+  /** A `string` takes the next word as its value, a `boolean` none; a `positional` is a word that stands alone. */
   readonly type?: string;
 }
 
@@ -15,17 +15,20 @@ export function refuseUnknownOptions(
   given: readonly string[],
   known: Readonly<Record<string, KnownOption>>,
 ): void {
-  const choice = `${command} knows ${Object.keys(known)
+  const options = Object.fromEntries(Object.entries(known).filter(([, { type }]) => type !== 'positional'));
+  let alone = Object.keys(known).length - Object.keys(options).length;
+  const choice = `${command} knows ${Object.keys(options)
     .map((each) => `--${each}`)
     .join(', ')}.`;
   const words = given.values();
   for (const word of words) {
     const [, negation, name, assigned] = /^--(no-)?([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
     if (name === undefined) {
+      if (!word.startsWith('-') && alone-- > 0) continue;
       throw new Error(`unexpected ${word.startsWith('-') ? 'option' : 'word'} '${word}'; ${choice}`);
     }
-    if (!Object.hasOwn(known, name)) throw new Error(`unknown option --${name}; ${choice}`);
-    const takesValue = known[name]!.type === 'string';
+    if (!Object.hasOwn(options, name)) throw new Error(`unknown option --${name}; ${choice}`);
+    const takesValue = options[name]!.type === 'string';
     if (negation && (takesValue || assigned !== undefined)) throw new Error(`${word} makes no sense; use --${name}.`);
     if (!takesValue && assigned !== undefined) throw new Error(`--${name} takes no value, got '${assigned}'.`);
     if (!takesValue) continue;

@@ -5,6 +5,7 @@ import { evalCommand } from './commands/eval.js';
 import { inspectCommand } from './commands/inspect.js';
 import { linkTensorflowCommand } from './commands/link-tensorflow.js';
 import { logitsCommand } from './commands/logits.js';
+import { pullCommand } from './commands/pull.js';
 import { routeCommand } from './commands/route.js';
 import { serveCommand } from './commands/serve.js';
 import { trainCommand } from './commands/train-command.js';
@@ -18,6 +19,7 @@ const commands = {
   route: routeCommand,
   logits: logitsCommand,
   inspect: inspectCommand,
+  pull: pullCommand,
   'link-tensorflow': linkTensorflowCommand,
 };
 

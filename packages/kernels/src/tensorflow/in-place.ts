@@ -8,9 +8,16 @@ const ANONYMOUS = 'cd2c89b7-88b7-44c8-ad83-06c2a9158347';
  * Lends the memory of tensors to TensorFlow variables while `write` runs. A variable that is the only owner of its
  * memory is written in place, so the tensors' own handles are given up for that time. Memory that others share, which
  * tfjs does not know of where it is an `Identity` or a `Reshape` of TensorFlow's, is copied first and left as it was.
+ *
+ * @param view the shape that the variables have meanwhile; default that of the tensors.
  */
-export function inPlace(ops: RawOps, tensors: readonly tf.TensorInfo[], write: (variables: Handle[]) => void): void {
-  const held = tensors.map((x) => ops.read(x));
+export function inPlace(
+  ops: RawOps,
+  tensors: readonly tf.TensorInfo[],
+  write: (variables: Handle[]) => void,
+  view?: readonly number[],
+): void {
+  const held = tensors.map((x) => (view ? ops.reshape(ops.read(x), view) : ops.read(x)));
   const variables = held.map((value) => {
     const variable = ops.run(
       'VarHandleOp',
@@ -27,11 +34,13 @@ export function inPlace(ops: RawOps, tensors: readonly tf.TensorInfo[], write: (
   });
   const data = tensors.map(({ dataId }) => ops.backend.tensorMap.get(dataId));
   for (const { id } of data) ops.backend.binding.deleteTensor(id);
+  if (view) for (const reshaped of held) ops.free(reshaped);
   try {
     write(variables);
   } finally {
     data.forEach((entry, i) => {
-      entry.id = ops.keep(readVariable(ops, variables[i]!, held[i]!.dtype)).id;
+      const written = readVariable(ops, variables[i]!, held[i]!.dtype);
+      entry.id = ops.keep(view ? ops.reshape(written, tensors[i]!.shape) : written).id;
     });
   }
 }

@@ -122,6 +122,10 @@ export class RawOps {
     return this.upload(Int32Array.from(values), shape ?? [values.length], INT32);
   }
 
+  int32s(values: Int32Array): Handle {
+    return this.upload(values, [values.length], INT32);
+  }
+
   float32(value: number): Handle {
     return this.upload(Float32Array.of(value), [], FLOAT);
   }

@@ -1,6 +1,7 @@
+import type { BlockPlace } from '../write-block.js';
 import { inPlace } from './in-place.js';
 import type { Operands } from './operands.js';
-import { type Handle, INT32, type RawOps } from './raw-ops.js';
+import { FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 /** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(ops: RawOps, operands: Operands): void {
@@ -22,6 +23,32 @@ export function installRows(ops: RawOps, operands: Operands): void {
     return [];
   });
 
+  ops.register('WriteBlock', ({ target, block }, place: BlockPlace & { transposed: boolean }) => {
+    const given = ops.read(block!);
+    const fresh = place.transposed ? ops.transpose(given, [1, 0]) : given;
+    const [height, width] = fresh.shape as [number, number];
+    // As rows so narrow that the block is whole ones: moving rows takes a tenth of the time of a strided assignment.
+    const { grain, indices } = narrowRows(target!.shape, place, height, width);
+    const updates = ops.reshape(fresh, [indices.length, grain]);
+    inPlace(
+      ops,
+      [target!],
+      ([variable]) => {
+        const rows = ops.int32s(indices);
+        ops.runMany(
+          'ResourceScatterUpdate',
+          [variable!, rows, updates],
+          [ops.type('dtype', FLOAT), ops.type('Tindices', INT32)],
+          0,
+        );
+        ops.runMany('DisableCopyOnRead', [variable!], [], 0);
+      },
+      [-1, grain],
+    );
+    operands.forget(target!.dataId);
+    return [];
+  });
+
   ops.register('CombineRows', ({ rows, weights, rowOfChoice }, { complete }: { complete: boolean }) => {
     const [tokens, k] = rowOfChoice!.shape as [number, number];
     const choices = take(ops, ops.read(rows!), ops.read(rowOfChoice!), complete); // [tokens, k, hidden]
@@ -38,6 +65,28 @@ export function installRows(ops: RawOps, operands: Operands): void {
     const dWeights = take(ops, along, ops.read(rowOfChoice!), complete); // [tokens, k, 1]
     return [ops.tensor(dRows), ops.tensor(ops.reshape(dWeights, rowOfChoice!.shape))];
   });
+}
+
+/** The widest rows that a block is made of whole ones of, in a stack of matrices seen as such rows, and their numbers. */
+function narrowRows(
+  shape: readonly number[],
+  { matrix, row, column }: BlockPlace,
+  height: number,
+  width: number,
+): { grain: number; indices: Int32Array } {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  const grain = commonDivisor(columns, commonDivisor(column, width));
+  const [perRow, perLine] = [width / grain, columns / grain];
+  const first = (matrix * rows + row) * perLine + column / grain;
+  const indices = new Int32Array(height * perRow);
+  for (let i = 0; i < height; i++) {
+    for (let j = 0; j < perRow; j++) indices[i * perRow + j] = first + i * perLine + j;
+  }
+  return { grain, indices };
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
 }
 
 /** Rows by number; zeros where the number is one past the last, which a `complete` plan never has. */

@@ -126,6 +126,7 @@ export interface KernelModule {
     dx: Address,
     dWeights: Address,
   ): void;
+  transposeBlock(x: Address, rows: number, xRow: number, count: number, y: Address, yRow: number): void;
   packInt8(x: Address, rows: number, width: number, packed: Address, scales: Address): void;
   unpackInt8(packed: Address, scales: Address, rows: number, width: number, y: Address): void;
   sumRows(x: Address, rows: number, width: number, out: Address): void;

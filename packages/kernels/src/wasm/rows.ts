@@ -1,8 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { copyRows, rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
+import type { BlockPlace } from '../write-block.js';
 import type { WasmHeap } from './heap.js';
 import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
+
+/** Rows that one call of a transposition writes: few enough for the processor to keep the place of each page. */
+const TRANSPOSED_ROWS = 256;
 
 /** Moving whole rows: gather, its gradient, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(heap: WasmHeap): void {
@@ -51,6 +55,34 @@ export function installRows(heap: WasmHeap): void {
     const { target, rows } = inputs as { target: tf.TensorInfo; rows: tf.TensorInfo };
     const { starts } = attrs as unknown as { starts: number[] };
     copyRows(heap.view(target), heap.view(rows), rowsOfItems(target, rows, starts));
+    return [];
+  });
+
+  replaceKernel('WriteBlock', 'wasm', ({ inputs, attrs }) => {
+    const { target, block } = inputs as { target: tf.TensorInfo; block: tf.TensorInfo };
+    const { matrix, row, column, transposed } = attrs as unknown as BlockPlace & { transposed: boolean };
+    const [rows, columns] = target.shape.slice(-2) as [number, number];
+    const [height, width] = block.shape as [number, number];
+    const start = (matrix * rows + row) * columns + column;
+    if (!transposed) {
+      const pieces = ranges(height, 1).map(({ first }) => ({
+        from: first * width,
+        to: start + first * columns,
+        count: width,
+      }));
+      copyRows(
+        heap.view(target),
+        heap.view(block),
+        width === columns ? [{ from: 0, to: start, count: height * width }] : pieces,
+      );
+      return [];
+    }
+    const [X, Y] = [heap.address(block), heap.address(target) + 4 * start];
+    const calls = ranges(width, TRANSPOSED_ROWS).map(
+      ({ first, count }) =>
+        ['transposeBlock', X + 4 * first, height, width, count, Y + 4 * first * columns, columns] as const,
+    );
+    heap.run(calls, height * width * MOVE);
     return [];
   });
 

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
+import type { BlockPlace } from '../write-block.js';
 import { byWidth } from './by-width.js';
 import type { Element, Program, Recorder } from './recorder.js';
 import { inLine, MAIN, SUM_OVER_THREADS, THREADS, threadsFor } from './workgroups.js';
@@ -92,6 +93,22 @@ ${MAIN}
 /** The rows of one item go to their place; a thread for each number. */
 const writeRows = { f32: writePiece('f32'), i32: writePiece('i32') };
 
+/** A block goes to its place, as it is or transposed: `xRow` and `xColumn` numbers apart in it; a thread for each number. */
+const writeBlock: Program = {
+  name: 'WriteBlock',
+  outputs: { y: 'f32' },
+  inputs: { x: 'f32' },
+  uniforms: { size: 'u32', width: 'u32', xRow: 'u32', xColumn: 'u32', place: 'u32', columns: 'u32' },
+  code: `
+${MAIN}
+  let n = group * ${THREADS}u + l;
+  if (n >= u.size) { return; }
+  let i = n / u.width;
+  let j = n % u.width;
+  y[u.place + i * u.columns + j] = x[i * u.xRow + j * u.xColumn];
+}`,
+};
+
 /** Moving whole rows to the experts and back. */
 export function installRows(recorder: Recorder): void {
   replaceKernel('WriteRows', 'webgpu', ({ inputs, attrs }) => {
@@ -100,6 +117,18 @@ export function installRows(recorder: Recorder): void {
     const program = writeRows[rows.dtype === 'int32' ? 'i32' : 'f32'];
     for (const { from: start, to: place, count } of rowsOfItems(target, rows, starts))
       recorder.run(program, { rows }, { y: target }, { start, place, count }, threadsFor(count));
+    return [];
+  });
+
+  replaceKernel('WriteBlock', 'webgpu', ({ inputs, attrs }) => {
+    const { target, block } = inputs as Record<'target' | 'block', tf.TensorInfo>;
+    const { matrix, row, column, transposed } = attrs as unknown as BlockPlace & { transposed: boolean };
+    const [rows, columns] = target.shape.slice(-2) as [number, number];
+    const [outer, inner] = block.shape as [number, number];
+    const size = outer * inner;
+    const lanes = transposed ? { width: outer, xRow: 1, xColumn: inner } : { width: inner, xRow: inner, xColumn: 1 };
+    const place = (matrix * rows + row) * columns + column;
+    recorder.run(writeBlock, { x: block }, { y: target }, { size, ...lanes, place, columns }, threadsFor(size));
     return [];
   });
 

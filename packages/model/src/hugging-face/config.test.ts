@@ -87,6 +87,16 @@ describe('configToHuggingFace and back', () => {
   });
 });
 
+/** Qwen1.5-MoE-A2.7B without what transformers fills in, but for lengths and tokens. */
+const qwenFile = {
+  ...{ model_type: 'qwen2_moe', vocab_size: 151_936, hidden_size: 2048, intermediate_size: 5632, hidden_act: 'silu' },
+  ...{ num_hidden_layers: 24, num_attention_heads: 16, num_key_value_heads: 16, rms_norm_eps: 1e-6 },
+  ...{ max_position_embeddings: 32_768, initializer_range: 0.02, tie_word_embeddings: false, rope_theta: 1e4 },
+  ...{ decoder_sparse_step: 1, num_experts: 60, num_experts_per_tok: 4, norm_topk_prob: false, mlp_only_layers: null },
+  ...{ moe_intermediate_size: 1408, shared_expert_intermediate_size: 5632, qkv_bias: true, layer_types: null },
+  ...{ use_sliding_window: false, sliding_window: 32_768, max_window_layers: 21 },
+};
+
 describe('configFromHuggingFace', () => {
   it('tolerates keys it does not know, as every release brings some', () => {
     expect(configFromHuggingFace({ ...json, brand_new: 1 })).toEqual(tinyConfig());
@@ -152,11 +162,18 @@ describe('configFromHuggingFace', () => {
     expect(configFromHuggingFace({ ...mistral, max_position_embeddings: 8192 }).slidingWindow).toBe(4096);
   });
 
-  it('takes hidden / heads where head_dim is null, and every head where key-value heads are absent', () => {
-    const { num_key_value_heads, ...older } = json;
-    const config = configFromHuggingFace({ ...older, head_dim: null, hidden_size: 8 });
+  it('takes hidden / heads where head_dim is null, and every head where key-value heads are', () => {
+    const { head_dim, ...older } = json;
+    const config = configFromHuggingFace({ ...older, num_key_value_heads: null, hidden_size: 8 });
     expect([config.headDim, config.numKeyValueHeads]).toEqual([2, 4]);
-    expect(configFromHuggingFace({ ...older, num_key_value_heads: null }).numKeyValueHeads).toBe(4);
+    expect(configFromHuggingFace({ ...older, head_dim: null, hidden_size: 11 }).headDim).toBe(2);
+  });
+
+  it('takes what transformers takes for fields that a file leaves out', () => {
+    const of = (model_type: string) => configFromHuggingFace({ model_type });
+    expect(of('mistral')).toMatchObject({ rmsNormEps: 1e-6, slidingWindow: 4096, numKeyValueHeads: 8, eosTokenId: 2 });
+    expect(of('mixtral')).toMatchObject({ rmsNormEps: 1e-5, ropeTheta: 1e6, mixture: { numExperts: 8 } });
+    expect(of('qwen2_moe')).toEqual(configFromHuggingFace(qwenFile));
   });
 
   it("takes the family's base of the rotary frequencies where the file names none", () => {
@@ -173,10 +190,23 @@ describe('configFromHuggingFace', () => {
   });
 
   it.each<[Record<string, unknown>, string]>([
-    [{ model_type: 'llama' }, `model_type is "llama", expected 'mistral' or 'mixtral'`],
+    [
+      { model_type: 'llama' },
+      `model_type is "llama", expected 'mistral', 'mixtral' or 'qwen2_moe'; other families are not implemented.`,
+    ],
     [{ hidden_act: 'gelu' }, `hidden_act is "gelu", expected 'silu'`],
     [{ vocab_size: '13' }, 'vocab_size is "13", expected a number.'],
-    [{ rms_norm_eps: undefined }, 'rms_norm_eps is undefined, expected a number.'],
+    [{ rms_norm_eps: null }, 'rms_norm_eps is null, expected a number.'],
+    [{ tie_word_embeddings: 1 }, 'tie_word_embeddings is 1, expected true or false.'],
+    [{ attention_bias: true }, 'attention_bias is true, expected false; mixtral has no such biases in transformers.'],
+    [{ qkv_bias: true }, 'qkv_bias is true, expected false; mixtral has no such biases'],
+    [{ attention_dropout: 0.1 }, 'attention_dropout is 0.1, expected 0; dropout of attention weights is not'],
+    [{ router_jitter_noise: 0.1 }, 'router_jitter_noise is 0.1, expected 0: noise on what both router and experts see'],
+    [
+      { sliding_window: 5, layer_types: ['full_attention', 'full_attention'] },
+      'layer_types says full_attention, but sliding_window is 5; set sliding_window to null, or leave layer_types out.',
+    ],
+    [{ sliding_window: 5, use_sliding_window: 'no' }, 'use_sliding_window is "no", expected true or false.'],
     [{ sliding_window: 'wide' }, 'sliding_window is "wide", expected a number or null.'],
     [{ sliding_window: -8 }, 'slidingWindow must be a whole number of 1 or more, got -8'],
     [
@@ -213,11 +243,89 @@ describe('configFromHuggingFace', () => {
     [{ therapeutic_moe: { domains: ['one'] } }, 'names 1 domains but numExperts is 3'],
     [{ therapeutic_moe: { domains: '' } }, 'mixture.domains must be a list of names, got "".'],
     [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
-    [{ quantization_config: { bits: 4 } }, 'quantization_config is present; quantised weights are not implemented.'],
+    [
+      { quantization_config: { bits: 4 } },
+      'quantization_config.quant_method is absent, which is not implemented; only "compressed-tensors" or "bitsandbytes" is.',
+    ],
     [{ vocab_size: 2 ** 53 }, 'vocabSize is 9007199254740992, above'],
   ])('refuses %j by file and field', (change, message) => {
     const read = () => configFromHuggingFace({ ...json, ...change }, 'some/config.json');
     expect(read).toThrow(message);
     expect(read).toThrow(/^some\/config\.json: /);
+  });
+});
+
+describe('configFromHuggingFace of Qwen2-MoE', () => {
+  const small = { ...qwenFile, num_hidden_layers: 4, max_position_embeddings: 64 };
+  const read = (change: Record<string, unknown>) => configFromHuggingFace({ ...small, ...change }, 'some/config.json');
+  const types = (...windows: number[]) =>
+    [0, 1, 2, 3].map((layer) => (windows.includes(layer) ? 'sliding_attention' : 'full_attention'));
+
+  it('has biases, experts of their own width, and a gated shared expert', () => {
+    expect(read({})).toMatchObject({
+      ...{ headDim: 128, intermediateSize: 5632, qkvBias: true },
+      mixture: {
+        ...{ numExperts: 60, numExpertsPerTok: 4, softmaxOrder: 'before-top-k', normTopkProb: false },
+        ...{ moeIntermediateSize: 1408, sharedExpert: { intermediateSize: 5632, gate: true } },
+      },
+    });
+    expect(read({ qkv_bias: false })).not.toHaveProperty('qkvBias');
+    expect(read({ norm_topk_prob: true }).mixture!.normTopkProb).toBe(true);
+    expect(read({ moe_intermediate_size: 5632 }).mixture).not.toHaveProperty('moeIntermediateSize');
+  });
+
+  it.each<[Record<string, unknown>, readonly number[] | undefined]>([
+    [{}, undefined],
+    [{ decoder_sparse_step: 2 }, [1, 3]],
+    [{ mlp_only_layers: [0, 2] }, [1, 3]],
+    [{ decoder_sparse_step: 2, mlp_only_layers: [3] }, [1]],
+    [{ mlp_only_layers: [7] }, undefined],
+  ])('puts mixtures where transformers does: %j', (change, layers) => {
+    expect(read(change).mixture!.layers).toEqual(layers);
+  });
+
+  it.each([{ num_experts: 0 }, { decoder_sparse_step: 5 }, { mlp_only_layers: [0, 1, 2, 3] }])(
+    'is dense where no layer is left: %j',
+    (change) => expect(read(change).mixture).toBeUndefined(),
+  );
+
+  it('has a window where all layers have it, and none where none has or no position leaves it', () => {
+    const on = { use_sliding_window: true, sliding_window: 8, max_window_layers: 28 };
+    expect(read({ ...on, layer_types: types(0, 1, 2, 3) }).slidingWindow).toBe(8);
+    expect(read({ ...on, num_hidden_layers: 1 }).slidingWindow).toBe(8);
+    for (const change of [
+      { ...on, layer_types: types() },
+      { ...on, max_window_layers: 0 },
+      { ...on, sliding_window: 64 },
+      { ...on, layer_types: types(1), sliding_window: 64 },
+      { ...on, use_sliding_window: false },
+    ])
+      expect(read(change).slidingWindow).toBeUndefined();
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [
+      { use_sliding_window: true, sliding_window: 8 },
+      'use_sliding_window with max_window_layers 21 gives layers 0, 2 a sliding_window of 8 and the others none; a window that differs between layers is not implemented. For texts of up to 8 tokens set max_position_embeddings to 8.',
+    ],
+    [
+      { use_sliding_window: true, sliding_window: 8, layer_types: types(1, 2) },
+      'layer_types gives layers 1, 2 a sliding_window of 8 and the others none',
+    ],
+    [{ layer_types: types(1) }, "expected no 'sliding_attention', since the window is switched off or absent."],
+    [{ layer_types: ['chunked_attention'] }, 'layer_types is ["chunked_attention"], expected a list of'],
+    [{ layer_types: ['full_attention'] }, 'layer_types is ["full_attention"], expected one type for each of 4 layers.'],
+    [{ decoder_sparse_step: 0 }, 'decoder_sparse_step is 0, expected a whole number of 1 or more.'],
+    [{ mlp_only_layers: '0' }, 'mlp_only_layers is "0", expected a list of layer numbers.'],
+    [{ norm_topk_prob: null }, 'norm_topk_prob is null, expected true or false.'],
+    [{ qkv_bias: 1 }, 'qkv_bias is 1, expected true or false.'],
+    [
+      { shared_expert_intermediate_size: 0 },
+      'sharedExpert.intermediateSize must be a whole number of 1 or more, got 0.',
+    ],
+    [{ attention_bias: true }, 'attention_bias is true, expected false; qwen2_moe has no such biases in transformers.'],
+  ])('refuses %j by file and field', (change, message) => {
+    expect(() => read(change)).toThrow(message);
+    expect(() => read(change)).toThrow(/^some\/config\.json: /);
   });
 });

@@ -1,29 +1,26 @@
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
+import { familyDefaults, type ReadFamily } from './defaults.js';
+import { fieldsOf, type Json, type JsonFields } from './json-fields.js';
+import { mixtureFromHuggingFace } from './mixture.js';
+import { quantizationFromHuggingFace } from './quantization.js';
 import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
-
-/** A `config.json` as read. Unknown keys are tolerated here and only here: Hugging Face adds some in every release. */
-type Json = Readonly<Record<string, unknown>>;
-
-/**
- * Base of the rotary frequencies where a file names none: what transformers 5 takes then. Files from before
- * `rope_theta` was written rely on it.
- */
-const defaultTheta = { mistral: 10_000, mixtral: 1_000_000 } as const;
+import { windowFromHuggingFace } from './window.js';
 
 /** Name of the section of our own that a checkpoint's `config.json` may carry. */
 const OWN_SECTION = 'therapeutic_moe';
 
+/** What none of the families has in transformers; a file that asks for it comes from another code. */
+const foreign = ['attention_bias', 'mlp_bias'] as const;
+
 /**
- * Translates a `config.json` of `mistral` or `mixtral`.
- *
- * Where key-value heads are null they are as many as the heads, and a missing `rope_theta` is 10,000 for `mistral` and
- * 1,000,000 for `mixtral`, both as in transformers. Absent key-value heads are read as null ones.
+ * Translates a `config.json` of `mistral`, `mixtral` or `qwen2_moe`. What a file leaves out is what transformers 5.18 takes
+ * then (`familyDefaults`); key-value heads that are null are as many as the heads.
  *
  * @param content the parsed JSON.
  * @param file named in errors.
- * @throws when another value is missing, or one asks for something that is not implemented.
+ * @throws when a value is of the wrong kind, or asks for something that is not implemented.
  */
 export function configFromHuggingFace(content: unknown, file = 'config.json'): ModelConfig {
   const json = requireObject(content, `${file}: the content`);
@@ -35,66 +32,62 @@ export function configFromHuggingFace(content: unknown, file = 'config.json'): M
   }
 }
 
-function translate(json: Json, file: string): Parameters<typeof resolveConfig>[0] {
-  const refuse = (field: string, expected: string): never => {
-    throw new Error(`${file}: ${field} is ${JSON.stringify(json[field])}, expected ${expected}.`);
-  };
-  const number = (field: string): number =>
-    typeof json[field] === 'number' ? (json[field] as number) : refuse(field, 'a number');
-  const modelType = json.model_type;
-  if (modelType !== 'mistral' && modelType !== 'mixtral')
-    return refuse('model_type', "'mistral' or 'mixtral'; other families are not implemented");
-  if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
+function translate(given: Json, file: string): Parameters<typeof resolveConfig>[0] {
+  const family = familyOf(given, file);
+  const present = Object.entries(given).filter(([, value]) => value !== undefined);
+  const fields = fieldsOf({ ...familyDefaults[family], ...Object.fromEntries(present) }, file);
+  const { json, number, boolean } = fields;
+  refuseUnimplemented(family, fields);
+  const [hiddenSize, heads] = [number('hidden_size'), number('num_attention_heads')];
   const maxPositionEmbeddings = number('max_position_embeddings');
-  if (json.quantization_config !== undefined && json.quantization_config !== null) {
-    throw new Error(
-      `${file}: quantization_config is present; quantised weights are not implemented. Use a checkpoint in float32, float16 or bfloat16.`,
-    );
-  }
-  const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
-  const heads = number('num_attention_heads');
-  const rope = ropeFromHuggingFace(json, defaultTheta[modelType], file);
+  const rope = ropeFromHuggingFace(json, familyDefaults[family].rope_theta, file);
   const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
+  const mixture = mixtureFromHuggingFace(family, fields);
+  const domains = domainsOf(json, file);
   return {
     vocabSize: number('vocab_size'),
-    hiddenSize: number('hidden_size'),
+    hiddenSize,
     intermediateSize: number('intermediate_size'),
     numHiddenLayers: number('num_hidden_layers'),
     numAttentionHeads: heads,
-    numKeyValueHeads: (json.num_key_value_heads ?? null) === null ? heads : number('num_key_value_heads'),
-    headDim: (json.head_dim ?? null) === null ? undefined : number('head_dim'),
+    numKeyValueHeads: json.num_key_value_heads === null ? heads : number('num_key_value_heads'),
+    headDim: (json.head_dim ?? null) === null ? Math.floor(hiddenSize / heads) : number('head_dim'),
     maxPositionEmbeddings,
-    slidingWindow: windowFromHuggingFace(json, positions, file),
+    slidingWindow: windowFromHuggingFace(fields, positions),
     rmsNormEps: number('rms_norm_eps'),
     ...rope,
-    tieWordEmbeddings: json.tie_word_embeddings === true,
-    initializerRange: json.initializer_range === undefined ? undefined : number('initializer_range'),
+    ...(family === 'qwen2_moe' && boolean('qkv_bias') && { qkvBias: true }),
+    tieWordEmbeddings: boolean('tie_word_embeddings'),
+    initializerRange: number('initializer_range'),
     bosTokenId: tokenId(json.bos_token_id),
     eosTokenId: tokenId(json.eos_token_id),
-    mixture:
-      modelType === 'mixtral'
-        ? {
-            numExperts: number('num_local_experts'),
-            numExpertsPerTok: number('num_experts_per_tok'),
-            softmaxOrder: 'before-top-k',
-            normTopkProb: true, // Mixtral always renormalises
-            ...((own.domains ?? null) === null ? {} : { domains: own.domains as string[] }),
-          }
-        : undefined,
+    mixture: mixture && { ...mixture, ...(domains !== undefined && { domains }) },
   };
 }
 
-/**
- * `sliding_window`; 0, null and `use_sliding_window: false` mean none, and so does a window that no position leaves.
- * transformers gives a Mistral without the field its first release's 4,096.
- */
-function windowFromHuggingFace(json: Json, positions: number, file: string): number | undefined {
-  const absent = json.model_type === 'mistral' ? 4096 : null;
-  const window = json.sliding_window === undefined ? absent : json.sliding_window;
-  if (window === null || window === 0 || json.use_sliding_window === false) return undefined;
-  if (typeof window !== 'number')
-    throw new Error(`${file}: sliding_window is ${JSON.stringify(window)}, expected a number or null.`);
-  return window < positions ? window : undefined;
+function familyOf(json: Json, file: string): ReadFamily {
+  const type = json.model_type;
+  if (typeof type === 'string' && Object.hasOwn(familyDefaults, type)) return type as ReadFamily;
+  const known = "'mistral', 'mixtral' or 'qwen2_moe'; other families are not implemented";
+  return fieldsOf(json, file).refuse('model_type', known);
+}
+
+function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFields): void {
+  if (json.hidden_act !== 'silu') refuse('hidden_act', "'silu'; other activations are not implemented");
+  quantizationFromHuggingFace(json, file); // refuses what is not read; a model is the same however it was stored
+  if (json.attention_dropout !== 0)
+    refuse(
+      'attention_dropout',
+      '0; dropout of attention weights is not implemented. Set it to 0, it acts in training only',
+    );
+  const unknown = family === 'qwen2_moe' ? foreign : ([...foreign, 'qkv_bias'] as const);
+  for (const field of unknown)
+    if (json[field]) refuse(field, `false; ${family} has no such biases in transformers. Is model_type right?`);
+}
+
+function domainsOf(json: Json, file: string): string[] | undefined {
+  const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
+  return own.domains ?? undefined;
 }
 
 function tokenId(value: unknown): number | undefined {
@@ -111,9 +104,9 @@ export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
   return {
     architectures: [mixture ? 'MixtralForCausalLM' : 'MistralForCausalLM'],
     attention_dropout: 0,
-    ...(config.bosTokenId === undefined ? {} : { bos_token_id: config.bosTokenId }),
+    bos_token_id: config.bosTokenId ?? null,
     dtype,
-    ...(config.eosTokenId === undefined ? {} : { eos_token_id: config.eosTokenId }),
+    eos_token_id: config.eosTokenId ?? null,
     head_dim: config.headDim,
     hidden_act: 'silu',
     hidden_size: config.hiddenSize,

@@ -12,6 +12,7 @@ import {
   maxPositions,
 } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
+import { planFromArgs, planLines, planOptions } from './inspect-plan.js';
 import { readNumber } from './numbers.js';
 
 /** What `inspect --json` prints. */
@@ -64,6 +65,7 @@ export const inspectCommand = defineCommand({
     config: { type: 'string', description: 'a config.json', valueHint: 'FILE' },
     'lora-r': { type: 'string', description: 'rank of an adapter to count' },
     'lora-targets': { type: 'string', description: `its linears; default ${attentionLinears}` },
+    ...planOptions,
     json: { type: 'boolean', description: 'print one JSON object' },
   },
   async run({ args }) {
@@ -79,12 +81,14 @@ export const inspectCommand = defineCommand({
             r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
             targetModules: (args['lora-targets'] ?? attentionLinears).split(',').map((name) => name.trim()),
           };
-    const result = inspect(configFromJson(await readJson(file), file), lora);
+    const config = configFromJson(await readJson(file), file);
+    const plan = planFromArgs(args, config, lora);
+    const result = inspect(config, lora);
     if (args.json) {
-      console.log(JSON.stringify(result));
+      console.log(JSON.stringify({ ...result, ...(plan && { plan }) }));
       return;
     }
-    console.log(asLines(result).join('\n'));
+    console.log([...asLines(result), ...(plan ? planLines(plan) : [])].join('\n'));
   },
 });
 

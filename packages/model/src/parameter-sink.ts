@@ -1,0 +1,71 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type DecodableDtype, decodeValues } from '@therapeutic-moe/checkpoint';
+import { writeBlock, writeTransposed } from '@therapeutic-moe/kernels';
+import type { TensorPiece } from './hugging-face/tensor-map.js';
+
+/** Some rows of one tensor of a checkpoint, as stored. */
+export interface StoredRows {
+  /** Which matrix of the tensor, counted over all leading dimensions. */
+  readonly matrix: number;
+  /** The first row in that matrix. */
+  readonly row: number;
+  readonly rows: number;
+  /** Values of a row. */
+  readonly width: number;
+  readonly dtype: DecodableDtype;
+  /** `rows * width` values, little-endian. Only lent: the memory is used again after `write`. */
+  readonly bytes: Uint8Array;
+  /** `[rows]`, what I8 values are multiplied by. */
+  readonly scales?: Float32Array;
+}
+
+/** Where the values of one parameter go as they come from a file, each row once. */
+export interface ParameterSink {
+  write(piece: TensorPiece, stored: StoredRows): void;
+}
+
+/**
+ * Fills a variable with float32 values: in place where the backend can, so that beside the variable the device holds
+ * the rows of one part.
+ *
+ * @param staging room for the values of a part; shared by all sinks of a load.
+ */
+export function variableSink(variable: tf.Variable, staging: Float32Array): ParameterSink {
+  return {
+    write(piece, stored) {
+      const size = stored.rows * stored.width;
+      // A backend may keep the array of a tensor that becomes the variable, so that one is not shared.
+      const whole = size === variable.size;
+      const values = decode(stored, whole ? new Float32Array(size) : staging.subarray(0, size));
+      tf.tidy(() => {
+        const block = tf.tensor2d(values, [stored.rows, stored.width]);
+        const next = whole ? asWhole(piece, block, variable.shape) : place(variable, piece, stored, block);
+        if (next !== variable) variable.assign(next);
+      });
+    },
+  };
+}
+
+function decode({ dtype, bytes, scales, width }: StoredRows, target: Float32Array): Float32Array {
+  decodeValues(dtype, bytes, target);
+  scales?.forEach((scale, row) => {
+    for (let i = row * width; i < (row + 1) * width; i++) target[i]! *= scale;
+  });
+  return target;
+}
+
+function asWhole({ rowStride }: TensorPiece, block: tf.Tensor2D, shape: number[]): tf.Tensor {
+  return tf.reshape(rowStride === undefined ? block : tf.transpose(block), shape);
+}
+
+/** Hugging Face's rows are our columns, but where the piece is the parameter as it stands. */
+function place(variable: tf.Variable, piece: TensorPiece, stored: StoredRows, block: tf.Tensor2D): tf.Tensor {
+  const [rows, columns] = variable.shape.slice(-2) as [number, number];
+  const { matrix, row, width } = stored;
+  const { start, rowStride, shape } = piece;
+  const at =
+    rowStride === undefined ? start + (matrix * shape.at(-2)! + row) * width : start + matrix * rowStride * width + row;
+  const line = Math.floor(at / columns);
+  const target = { matrix: Math.floor(line / rows), row: line % rows, column: at % columns };
+  return rowStride === undefined ? writeBlock(variable, block, target) : writeTransposed(variable, block, target);
+}
