@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { installAttention } from './attention.js';
+import { installConcat } from './concat.js';
 import { installFrozen } from './frozen.js';
 import { installInt8 } from './int8.js';
 import { installLayers } from './layers.js';
@@ -19,5 +20,6 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installInt8(recorder);
   installFrozen(recorder);
   installAttention(recorder);
+  installConcat(recorder);
   installSums();
 }
