@@ -93,7 +93,7 @@ describe('chooseComparisons', () => {
     expect(chooseComparisons(comparisons, undefined)).toHaveLength(comparisons.length);
     expect(chooseComparisons(comparisons, 'decode').map(({ name }) => name)).toEqual(['decode']);
     expect(() => chooseComparisons(comparisons, 'speed')).toThrow(
-      'bench: --only speed is not a comparison; choose from train-step, moe-block, mat-mul, decode, attention.',
+      'bench: --only speed is not a comparison; choose from train-step, lora-step, moe-block, mat-mul, decode, attention, load.',
     );
   });
 });

@@ -46,6 +46,20 @@ describe('openCheckpoint', () => {
     await reader.close();
   });
 
+  it('reads parts of a tensor into memory that is there, and says which file holds it', async () => {
+    const path = join(folder, 'parts.safetensors');
+    await writeSafetensors(path, weights);
+    const reader = await openCheckpoint(path);
+    const target = new Float32Array(3);
+    await reader.readPart('b', 8, new Uint8Array(target.buffer, 4, 8));
+    expect([...target]).toEqual([0, 3.5, 0]);
+    expect([reader.path, reader.fileOf('b')]).toEqual([path, path]);
+    await expect(reader.readPart('b', 20, new Uint8Array(5))).rejects.toThrow(
+      'tensor "b": expected a part of its 24 bytes, got 5 from 20',
+    );
+    await reader.close();
+  });
+
   it('reads shards as if they were one file', async () => {
     const directory = await mkdtemp(join(folder, 'shards-'));
     const shards = await writeShardedSafetensors(directory, weights, { maxShardBytes: 25 });

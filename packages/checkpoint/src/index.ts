@@ -7,6 +7,7 @@ export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.
 export { type PackedDtype, type PackedRows, packRows, unpackRows } from './pack-rows.js';
 export {
   type NamedArray,
+  type PendingArray,
   type ShardOptions,
   type WritableDtype,
   type WrittenFile,

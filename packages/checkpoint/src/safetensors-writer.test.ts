@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from './checkpoint-reader.js';
 import { parseHeader } from './header.js';
-import { type NamedArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
+import { type NamedArray, type PendingArray, writeSafetensors, writeShardedSafetensors } from './safetensors-writer.js';
 import { replaceFile, writeFileAtomic } from './write-file-atomic.js';
 
 let folder: string;
@@ -77,6 +77,34 @@ describe('writeSafetensors', () => {
   ])('refuses %j and leaves the old file', async (tensors, message) => {
     await writeFile(path, 'old');
     await expect(writeSafetensors(path, tensors)).rejects.toThrow(message);
+    expect(await readFile(path, 'utf8')).toBe('old');
+    expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  it('asks for pending tensors one by one, in the order of the file, and writes the same bytes', async () => {
+    const events: string[] = [];
+    const pending = ({ name, shape, data, dtype }: NamedArray): PendingArray => ({
+      ...{ name, shape, dtype: dtype ?? (data instanceof Uint8Array ? 'U8' : 'F32') },
+      read: async () => {
+        events.push(`${name} asked`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        events.push(`${name} given`);
+        return data;
+      },
+    });
+    const first = await writeSafetensors(path, [a, b, c]);
+    const second = await writeSafetensors(path, [pending(c), a, pending(b)]);
+    expect(second).toEqual(first);
+    expect(events).toEqual(['b asked', 'b given', 'c asked', 'c given']);
+  });
+
+  it.each<[PendingArray['dtype'], PendingArray['read'], string]>([
+    ['F32', async () => Float32Array.of(1), 'writing tensor "late": expected 2 values for shape [2], got 1'],
+    ['U8', async () => Float32Array.of(1, 2), 'expected dtype F32 or F16 or BF16 for a Float32Array, got U8'],
+    ['F32', () => Promise.reject(new Error('the device is gone')), 'the device is gone'],
+  ])('refuses a pending %s that comes as something else, and leaves the old file', async (dtype, read, message) => {
+    await writeFile(path, 'old');
+    await expect(writeSafetensors(path, [a, { name: 'late', shape: [2], dtype, read }])).rejects.toThrow(message);
     expect(await readFile(path, 'utf8')).toBe('old');
     expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });

@@ -22,6 +22,18 @@ export interface NamedArray {
   readonly dtype?: WritableDtype;
 }
 
+/** A tensor to write whose values are asked for when its turn comes, so that they need not all be in memory at once. */
+export interface PendingArray {
+  /** Its name in the file. */
+  readonly name: string;
+  /** Its dimensions; empty for a scalar. */
+  readonly shape: readonly number[];
+  /** The type to store; `read` must give an array that fits it, as with {@link NamedArray}. */
+  readonly dtype: WritableDtype;
+  /** Called once. Its values in row-major order, which are only read. */
+  read(): Promise<NamedArray['data']>;
+}
+
 /** What was written. */
 export interface WrittenFile {
   /** Size of the file. */
@@ -38,28 +50,48 @@ export interface ShardOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-interface Planned extends NamedArray {
-  readonly dtype: WritableDtype;
+interface Planned extends PendingArray {
   readonly bytes: number;
 }
 
 /** Elements converted at a time, so that a large tensor never exists twice in memory. */
 const CHUNK = 2 ** 20;
 
-function dtypeFor({ name, data, dtype }: NamedArray): WritableDtype {
-  const fitting: WritableDtype[] =
-    data instanceof Float32Array ? ['F32', 'F16', 'BF16'] : data instanceof Int32Array ? ['I32'] : ['U8'];
-  if (dtype === undefined) return fitting[0];
-  if (fitting.includes(dtype)) return dtype;
-  throw new Error(
-    `checkpoint: writing tensor "${name}": expected dtype ${fitting.join(' or ')} for a ${data.constructor.name}, got ${dtype}.`,
-  );
+function fittingDtypes(data: NamedArray['data']): WritableDtype[] {
+  if (data instanceof Float32Array) return ['F32', 'F16', 'BF16'];
+  return data instanceof Int32Array ? ['I32'] : ['U8'];
 }
 
-function plan(tensors: Iterable<NamedArray>): Planned[] {
+/** @throws when the array is not what shape and dtype say. */
+function checkData({ name, shape, dtype }: Omit<PendingArray, 'read'>, data: NamedArray['data']): void {
+  const where = `checkpoint: writing tensor "${name}"`;
+  const size = sizeOf(shape);
+  if (size !== data.length) {
+    throw new Error(`${where}: expected ${size} values for shape [${shape.join(', ')}], got ${data.length}.`);
+  }
+  const fitting = fittingDtypes(data);
+  if (!fitting.includes(dtype)) {
+    throw new Error(`${where}: expected dtype ${fitting.join(' or ')} for a ${data.constructor.name}, got ${dtype}.`);
+  }
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, d) => product * d, 1);
+}
+
+/** What is at hand is checked now, what is pending when it comes. */
+function asPending(tensor: NamedArray | PendingArray): PendingArray {
+  if (!('data' in tensor)) return tensor;
+  const { name, shape, data } = tensor;
+  const pending = { name, shape, dtype: tensor.dtype ?? fittingDtypes(data)[0], read: async () => data };
+  checkData(pending, data);
+  return pending;
+}
+
+function plan(tensors: Iterable<NamedArray | PendingArray>): Planned[] {
   const planned = new Map<string, Planned>();
   for (const tensor of tensors) {
-    const { name, shape, data } = tensor;
+    const { name, shape } = tensor;
     const where = `checkpoint: writing tensor "${name}"`;
     if (name === '__metadata__') throw new Error(`${where}: expected another name, the format reserves this one.`);
     if (planned.has(name)) throw new Error(`${where}: expected every name once, got it twice.`);
@@ -70,12 +102,15 @@ function plan(tensors: Iterable<NamedArray>): Planned[] {
         `${where}: expected a shape of whole numbers from 0 up, together below 2^53 bytes, got ${shown(shape)}.`,
       );
     }
-    const size = shape.reduce((product, d) => product * d, 1);
-    if (size !== data.length) {
-      throw new Error(`${where}: expected ${size} values for shape [${shape.join(', ')}], got ${data.length}.`);
-    }
-    const dtype = dtypeFor(tensor);
-    planned.set(name, { name, shape, data, dtype, bytes: size * bytesPerElement(dtype) });
+    const pending = asPending(tensor);
+    const { dtype } = pending;
+    planned.set(name, {
+      name,
+      shape,
+      dtype,
+      read: () => pending.read(),
+      bytes: sizeOf(shape) * bytesPerElement(dtype),
+    });
   }
   // Wide types first, as the reference writer does, so that every tensor starts at a multiple of its element's size.
   return [...planned.values()].sort(
@@ -113,7 +148,7 @@ function refuseOverflow(name: string, values: Float32Array, halves: Uint16Array)
 }
 
 /** The bytes of one chunk as they go to disk. */
-function encodeChunk({ name, data, dtype }: Planned, start: number): Uint8Array {
+function encodeChunk({ name, dtype }: Planned, data: NamedArray['data'], start: number): Uint8Array {
   const chunk = data.subarray(start, start + CHUNK);
   let stored: Float32Array | Int32Array | Uint8Array | Uint16Array = chunk;
   if (dtype === 'BF16') stored = float32ToBfloat16(chunk as Float32Array);
@@ -139,7 +174,9 @@ async function writePlanned(
     };
     await put(headerBytes(tensors, metadata));
     for (const tensor of tensors) {
-      for (let start = 0; start < tensor.data.length; start += CHUNK) await put(encodeChunk(tensor, start));
+      const data = await tensor.read();
+      checkData(tensor, data);
+      for (let start = 0; start < data.length; start += CHUNK) await put(encodeChunk(tensor, data, start));
     }
     return { bytes, sha256: hash.digest('hex') };
   });
@@ -147,10 +184,11 @@ async function writePlanned(
 
 /**
  * Writes a safetensors file. The same tensors give the same bytes, whatever their order: wide types first, then by
- * name. The file appears whole or not at all (temporary file, fsync, rename), and is streamed, so memory holds one chunk.
+ * name. The file appears whole or not at all (temporary file, fsync, rename), and is streamed: the header is written from
+ * the shapes, then one tensor after the other, a chunk at a time. Of pending tensors one is in memory at any moment.
  *
  * @param path the file to make or replace; its folder must exist.
- * @param tensors the tensors; their arrays are only read.
+ * @param tensors the tensors, in memory or pending; their arrays are only read.
  * @param metadata free text pairs for `__metadata__`.
  * @returns size and SHA-256 of the file.
  * @throws if a name occurs twice or holds half a surrogate pair, a shape does not fit its data, a dtype does not fit its
@@ -158,7 +196,7 @@ async function writePlanned(
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Iterable<NamedArray>,
+  tensors: Iterable<NamedArray | PendingArray>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<WrittenFile> {
   return writePlanned(path, plan(tensors), metadata);
@@ -168,13 +206,13 @@ export async function writeSafetensors(
  * Writes a checkpoint as shards `model-00001-of-0000N.safetensors` and, last, `model.safetensors.index.json`.
  *
  * @param directory the folder, which must exist.
- * @param tensors the tensors; their arrays are only read.
+ * @param tensors the tensors, in memory or pending; their arrays are only read.
  * @returns the shards' file names.
  * @throws as {@link writeSafetensors}, or if `maxShardBytes` is not a positive number.
  */
 export async function writeShardedSafetensors(
   directory: string,
-  tensors: Iterable<NamedArray>,
+  tensors: Iterable<NamedArray | PendingArray>,
   { maxShardBytes, metadata = {} }: ShardOptions,
 ): Promise<string[]> {
   if (!(maxShardBytes > 0)) {

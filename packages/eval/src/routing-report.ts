@@ -38,7 +38,14 @@ export interface RoutingReport {
   /** Labels of the input rows with the tokens behind them; one for all where no row has a label. */
   readonly domains: readonly { readonly name: string; readonly tokens: number }[];
   readonly layers: readonly LayerRouting[];
+  /** Their numbers in the model, where some of its layers have no experts. Absent: 0, 1, 2 and so on. */
+  readonly layerNumbers?: readonly number[];
   /** Share of choices per expert of each input row in order, over all layers. */
   readonly overTime: readonly { readonly tokens: number; readonly shares: readonly number[] }[];
   readonly passages: readonly RoutedPassage[];
+}
+
+/** What the model calls one of the report's layers. */
+export function layerNumber({ layerNumbers }: Pick<RoutingReport, 'layerNumbers'>, at: number): number {
+  return layerNumbers?.[at] ?? at;
 }

@@ -1,6 +1,7 @@
 export { attachLora, detachLora, LoraAdapter, mergeLora } from './adapter.js';
 export { Adapters, loadAdapter } from './adapters.js';
 export type { Combination } from './combine-adapters.js';
+export { type ExportAdapterOptions, exportAdapter, exportTrainedAdapter } from './export-adapter.js';
 export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
+import { openCheckpoint, type PendingArray, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import type { LoraAdapter } from './adapter.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 
@@ -33,22 +33,40 @@ const onlyValues: Record<string, readonly unknown[]> = {
  * Writes an adapter as PEFT does: `adapter_config.json` and `adapter_model.safetensors` with `lora_A` `[r, in]`,
  * `lora_B` `[out, r]` and with DoRA `lora_magnitude_vector` `[out]`.
  *
- * @param baseModel what PEFT records as `base_model_name_or_path`.
+ * @param baseModel what PEFT records as `base_model_name_or_path`; absent: nothing.
  */
-export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel = ''): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  const config = {
-    base_model_name_or_path: baseModel,
-    ...configToPeft(adapter.config),
-  };
-  const tensors = [];
-  for (const [path, factor] of adapter.parameters()) {
-    const turned = tf.tidy(() => tf.transpose(factor as tf.Tensor2D));
-    tensors.push({ name: peftName(path), shape: turned.shape, data: (await turned.data()) as Float32Array });
+export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel?: string): Promise<void> {
+  const tensors: PendingArray[] = [...adapter.parameters()].map(([path, factor]) => ({
+    ...{ name: peftName(path), shape: [...factor.shape].reverse(), dtype: 'F32' },
+    read: () => turnedValues(factor),
+  }));
+  await writePeftFiles(directory, adapter.config, tensors, baseModel);
+}
+
+async function turnedValues(factor: tf.Tensor): Promise<Float32Array> {
+  const turned = tf.tidy(() => tf.transpose(factor));
+  try {
+    return await turned.data<'float32'>();
+  } finally {
     turned.dispose();
   }
+}
+
+/**
+ * Writes the two files of an adapter folder, the tensors first.
+ *
+ * @param tensors under PEFT's names, in its shapes.
+ */
+export async function writePeftFiles(
+  directory: string,
+  config: LoraConfig,
+  tensors: Iterable<PendingArray>,
+  baseModel?: string,
+): Promise<void> {
+  await mkdir(directory, { recursive: true });
   await writeSafetensors(join(directory, 'adapter_model.safetensors'), tensors, { format: 'pt' });
-  await writeFileAtomic(join(directory, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  const json = configToPeft(config, baseModel);
+  await writeFileAtomic(join(directory, 'adapter_config.json'), `${JSON.stringify(json, null, 2)}\n`);
 }
 
 /**
@@ -74,28 +92,68 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
   }
 }
 
+/** The base that `adapter_config.json` names, if it does. */
+export async function readBaseModel(directory: string): Promise<string | undefined> {
+  const { base_model_name_or_path: name } = await readJson(join(directory, 'adapter_config.json'));
+  return typeof name === 'string' ? name : undefined;
+}
+
 /** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */
-function peftName(path: string): string {
+export function peftName(path: string): string {
   return `${PREFIX}${path}${path.endsWith('.lora_magnitude_vector') ? '' : '.weight'}`;
 }
 
-function configToPeft(config: LoraConfig): Record<string, unknown> {
-  return {
+/** What PEFT 0.21 writes for every setting that is not used here. */
+const unused = {
+  alora_invocation_tokens: null,
+  arrow_config: null,
+  auto_mapping: null,
+  bias: 'none',
+  corda_config: null,
+  ensure_weight_tying: false,
+  eva_config: null,
+  exclude_modules: null,
+  fan_in_fan_out: false,
+  inference_mode: true,
+  kasa_config: null,
+  layer_replication: null,
+  layers_pattern: null,
+  layers_to_transform: null,
+  loftq_config: {},
+  lora_bias: false,
+  lora_ga_config: null,
+  megatron_config: null,
+  megatron_core: 'megatron.core',
+  modules_to_save: null,
+  monteclora_config: null,
+  peft_type: 'LORA',
+  peft_version: '0.21.0', // whose file this is, field by field
+  qalora_group_size: 16,
+  revision: null,
+  target_parameters: null,
+  task_type: 'CAUSAL_LM',
+  trainable_token_indices: null,
+  use_bdlora: null,
+  use_qalora: false,
+  velora_config: null,
+};
+
+/** PEFT's fields, sorted by name as PEFT sorts them. */
+function configToPeft(config: LoraConfig, baseModel?: string): Record<string, unknown> {
+  const fields = {
+    ...unused,
     alpha_pattern: config.alphaPattern,
-    bias: 'none',
-    fan_in_fan_out: false,
-    inference_mode: true,
+    base_model_name_or_path: baseModel ?? null,
     init_lora_weights: config.initLoraWeights,
     lora_alpha: config.loraAlpha,
     lora_dropout: config.loraDropout,
-    peft_type: 'LORA',
     r: config.r,
     rank_pattern: config.rankPattern,
     target_modules: config.targetModules,
-    task_type: 'CAUSAL_LM',
     use_dora: config.useDora,
     use_rslora: config.useRslora,
   };
+  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Checks nothing: `resolveLoraConfig` does. A null is PEFT's word for a default. */

@@ -7,6 +7,7 @@ import { attachLora, detachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { logitsOf, tinyModel } from '../test/tiny-model.js';
+import { writeStored } from '../test/write-stored.js';
 import { type CausalLm, loadModelDirectory, saveModelDirectory } from './index.js';
 
 const ids = [3, 1, 4, 1, 5, 9, 2];
@@ -92,6 +93,24 @@ describeOnBackends('a model folder', () => {
       await saveModelDirectory(model, directory);
       await rewrite(change);
       await expect(loadModelDirectory(directory)).rejects.toThrow(message);
+    }
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('is refused when a tensor is of another type, naming the file', async () => {
+    const gate = 'model.layers.1.block_sparse_moe.gate.weight';
+    await saveModelDirectory(model, directory);
+    const before = tf.memory().numTensors;
+    for (const [dtype, width] of [
+      ['I64', 8],
+      ['F64', 8],
+      ['F8_E4M3', 1],
+      ['I8', 1],
+    ] as const) {
+      await writeStored(weights(), [{ name: gate, dtype, shape: [3, 5], bytes: new Uint8Array(15 * width) }]);
+      await expect(loadModelDirectory(directory)).rejects.toThrow(
+        `${weights()}: ${gate} must be stored as F32, F16, BF16, got ${dtype}`,
+      );
     }
     expect(tf.memory().numTensors).toBe(before);
   });

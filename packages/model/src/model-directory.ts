@@ -1,40 +1,19 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs-core';
-import {
-  type CheckpointReader,
-  type NamedArray,
-  openCheckpoint,
-  writeFileAtomic,
-  writeSafetensors,
-} from '@therapeutic-moe/checkpoint';
-import { Linear } from '@therapeutic-moe/nn';
+import { type CheckpointReader, openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { CausalLm } from './causal-lm.js';
 import { checkTensors, checkZeros } from './check-tensors.js';
-import { configFromHuggingFace, configToHuggingFace } from './hugging-face/config.js';
-import { fitsHuggingFace } from './hugging-face/fits.js';
+import { configFromHuggingFace } from './hugging-face/config.js';
 import { type Int8Weights, quantizationFromHuggingFace } from './hugging-face/quantization.js';
-import { extractPiece, type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
 import { loadFrozen } from './load-frozen.js';
 import { LoadPlan } from './load-parameters.js';
 import type { ModelConfig } from './model-config.js';
-import { configFromOwn, configToOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
+import { configFromOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
 import { variableSink } from './parameter-sink.js';
 import type { WeightDtype } from './weight-dtype.js';
-
-/** How a checkpoint names and arranges what a model holds. */
-interface CheckpointLayout {
-  /** Our paths, each with the pieces that make it up. @param names of the tensors in a file to read. */
-  tensors(config: ModelConfig, names?: readonly string[]): Map<string, TensorPiece[]>;
-  /** `config.json`. */
-  toJson(config: ModelConfig, dtype: string): object;
-}
-
-const huggingFace: CheckpointLayout = { tensors: tensorMap, toJson: configToHuggingFace };
-const own: CheckpointLayout = { tensors: ownTensorMap, toJson: configToOwn };
-
-const dtypeNames = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
@@ -86,7 +65,7 @@ export async function loadModelDirectory(
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
   try {
-    const map = (isOwn(json) ? own : huggingFace).tensors(config, reader.names);
+    const map = isOwn(json) ? ownTensorMap(config) : tensorMap(config, reader.names);
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);
@@ -122,45 +101,4 @@ async function fill(
   const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => variables.has(path))));
   const buffers = plan.buffers();
   await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
-}
-
-/**
- * Writes `config.json` and `model.safetensors`: in Hugging Face's layout, readable by transformers 5, where Mixtral (or
- * Mistral for a dense model) can say what the config says; otherwise in our own, with `model_type` `therapeutic_moe`.
- * Buffers stay float32.
- *
- * @throws when an adapter is attached (save it as an adapter, or merge it for good).
- */
-export async function saveModelDirectory(
-  model: CausalLm,
-  directory: string,
-  { dtype = 'F32' }: { dtype?: 'F32' | 'F16' | 'BF16' } = {},
-): Promise<void> {
-  if (model.frozenWeights.size > 0) {
-    throw new Error(
-      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
-    );
-  }
-  for (const [path, { layer: linear }] of model.linears()) {
-    if (!(linear instanceof Linear)) {
-      throw new Error(
-        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
-      );
-    }
-  }
-  await mkdir(directory, { recursive: true });
-  const layout = fitsHuggingFace(model.config) ? huggingFace : own;
-  const map = layout.tensors(model.config);
-  const buffers = model.buffers();
-  const tensors: NamedArray[] = [];
-  for (const [path, variable] of variablesOf(model)) {
-    const values = (await variable.data()) as Float32Array;
-    const stored = buffers.has(path) ? 'F32' : dtype;
-    for (const piece of map.get(path)!) {
-      tensors.push({ name: piece.name, shape: piece.shape, data: extractPiece(piece, values), dtype: stored });
-    }
-  }
-  await writeSafetensors(join(directory, 'model.safetensors'), tensors, { format: 'pt' });
-  const config = layout.toJson(model.config, dtypeNames[dtype]);
-  await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }

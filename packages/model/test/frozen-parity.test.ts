@@ -15,7 +15,7 @@ const SAME = 1e-5;
 const ROUNDED = { bfloat16: 0.01, float16: 0.0015, int8: 0.05 } as const;
 
 const fixtures = fileURLToPath(new URL('./fixtures/', import.meta.url));
-const cases = ['mistral-nemo-shape', 'mistral-tied', 'mixtral-4x-top2', 'mixtral-7x-top3'];
+const cases = ['mistral-nemo-shape', 'mistral-tied', 'mixtral-4x-top2', 'mixtral-7x-top3', 'qwen2-moe-shared'];
 
 describeOnBackends('a fixture loaded frozen', () => {
   for (const name of cases) {

@@ -1,14 +1,15 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { attachLora, type LoraAdapter, type LoraConfig, saveAdapter } from '@therapeutic-moe/lora';
+import { attachLora, exportAdapter, type LoraAdapter, type LoraConfig, saveAdapter } from '@therapeutic-moe/lora';
 import { expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { countParameters, loadModelDirectory } from '../src/index.js';
+import { countParameters, loadModelDirectory, saveHuggingFace } from '../src/index.js';
+import { logitsOf, tinyConfig, tinyModel } from './tiny-model.js';
 
 /** A Python with torch, transformers and peft; without it these tests are reported as skipped. */
 const python = process.env.TMOE_PEERS_PYTHON ?? '';
@@ -23,12 +24,13 @@ interface Reference {
   gradients: Record<string, number[]>;
 }
 
-const base = fileURLToPath(new URL('./fixtures/mistral-nemo-shape', import.meta.url));
+const fixture = fileURLToPath(new URL('./fixtures/mistral-nemo-shape', import.meta.url));
 const script = fileURLToPath(new URL('./peft-reference.py', import.meta.url));
 const ids = [42, 37, 52, 34, 60, 55, 31];
 
-async function askPeft(adapter: string): Promise<Reference> {
-  const { stdout } = await promisify(execFile)(python, [script, base, adapter, JSON.stringify(ids)], {
+/** @param again where PEFT saves the adapter itself. */
+async function askPeft(adapter: string, again: string, base = fixture): Promise<Reference> {
+  const { stdout } = await promisify(execFile)(python, [script, base, adapter, again, JSON.stringify(ids)], {
     maxBuffer: 2 ** 26,
   });
   return JSON.parse(stdout) as Reference;
@@ -56,6 +58,17 @@ async function expectGradients(grads: tf.NamedTensorMap, adapter: LoraAdapter, r
   }
 }
 
+/** Every byte of the weights; every field of the config, whose list of targets PEFT writes in any order. */
+async function expectSameFiles(ours: string, peft: string): Promise<void> {
+  const weights = (folder: string) => readFile(join(folder, 'adapter_model.safetensors'));
+  expect((await weights(ours)).equals(await weights(peft))).toBe(true);
+  const fields = async (folder: string) => {
+    const json = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8'));
+    return Object.entries(json).map(([name, value]) => [name, Array.isArray(value) ? value.sort() : value]);
+  };
+  expect(await fields(ours)).toEqual(await fields(peft));
+}
+
 describe.skipIf(python === '')('PEFT reads our adapters', () => {
   let directory: string;
   beforeEach(async () => {
@@ -78,14 +91,17 @@ describe.skipIf(python === '')('PEFT reads our adapters', () => {
       alphaPattern: { '^model.layers.0.+': 3 },
     },
   ])(
-    'with the logits, gradients and number of parameters that we give: %j',
+    'with the logits, gradients and number of parameters that we give, and saves them as the same bytes: %j',
     async (changes) => {
       const settings = { r: 2, loraAlpha: 4, ...changes };
-      const model = await loadModelDirectory(base);
+      const model = await loadModelDirectory(fixture);
       const adapter = attachLora(model, settings, 1);
       change(adapter);
-      await saveAdapter(adapter, directory, base);
-      const reference = await askPeft(directory);
+      await saveAdapter(adapter, directory, fixture);
+      const reference = await askPeft(directory, join(directory, 'again'));
+      await expectSameFiles(directory, join(directory, 'again'));
+      await exportAdapter(directory, join(directory, 'exported'), { baseModel: fixture });
+      await expectSameFiles(join(directory, 'exported'), join(directory, 'again'));
       const forward = () => model.forward(tf.tensor2d([ids], [1, ids.length], 'int32')).logits;
       const logits = tf.tidy(() => tf.reshape(forward(), [-1]));
       await expectClose(logits, reference.logits, LOGITS);
@@ -98,4 +114,18 @@ describe.skipIf(python === '')('PEFT reads our adapters', () => {
     },
     120_000,
   );
+
+  it('on a Qwen2-MoE with dense layers that we wrote', async () => {
+    const mixture = { ...tinyConfig().mixture!, layers: [1] };
+    const model = tinyModel({ vocabSize: 67, qkvBias: true, mixture });
+    const base = join(directory, 'base');
+    await saveHuggingFace(model, base);
+    const adapter = attachLora(model, { r: 3, loraAlpha: 5 }, 1);
+    change(adapter);
+    await saveAdapter(adapter, directory, base);
+    const reference = await askPeft(directory, join(directory, 'again'), base);
+    await expectSameFiles(directory, join(directory, 'again'));
+    await expectClose(await logitsOf(model, ids), reference.logits, LOGITS);
+    model.dispose();
+  }, 120_000);
 });

@@ -10,6 +10,10 @@ export interface GenerationDefaults {
   readonly maxTokens: number;
   /** Weight of the prompt (classifier-free guidance, arXiv:2306.17806); 1 is off and costs nothing, more costs twice the computation. */
   readonly guidanceScale: number;
+  /** Tokens that end a reply besides the tokenizer's; absent where the file names none. */
+  readonly stopTokens?: readonly number[];
+  /** The token that starts a text, for a tokenizer that names none. */
+  readonly bosTokenId?: number;
 }
 
 const withoutFile: GenerationDefaults = {
@@ -30,12 +34,39 @@ const fields = {
   guidance_scale: ['guidanceScale', 1, 20],
 } as const;
 
+/** Fields that would change what is generated and are not implemented, with the values that change nothing. */
+const neutral: Readonly<Record<string, readonly unknown[]>> = {
+  num_beams: [1],
+  num_beam_groups: [1],
+  min_p: [0],
+  typical_p: [1],
+  epsilon_cutoff: [0],
+  eta_cutoff: [0],
+  top_h: [],
+  no_repeat_ngram_size: [0],
+  encoder_no_repeat_ngram_size: [0],
+  penalty_alpha: [0],
+  diversity_penalty: [0],
+  exponential_decay_length_penalty: [],
+  min_length: [0],
+  min_new_tokens: [0],
+  forced_bos_token_id: [],
+  forced_eos_token_id: [],
+  suppress_tokens: [],
+  begin_suppress_tokens: [],
+  bad_words_ids: [],
+  sequence_bias: [],
+  stop_strings: [],
+};
+
 /**
  * Reads a checkpoint's `generation_config.json`; `do_sample: false` means greedy. A folder without the file has the usual defaults.
  *
- * @throws when a field that is read is not a number in its range; other fields are left to other readers.
+ * @param vocabSize what token ids must be below.
+ * @throws when a field that is read is not a number in its range, or one asks for a way to generate that is not
+ *   implemented; fields that change no token are left to other readers.
  */
-export async function readGenerationDefaults(directory: string): Promise<GenerationDefaults> {
+export async function readGenerationDefaults(directory: string, vocabSize: number): Promise<GenerationDefaults> {
   const file = join(directory, 'generation_config.json');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -57,6 +88,29 @@ export async function readGenerationDefaults(directory: string): Promise<Generat
     }
     read[key] = value;
   }
+  for (const [name, values] of Object.entries(neutral)) {
+    const value = json[name] ?? null;
+    if (value === null || values.includes(value) || (Array.isArray(value) && value.length === 0)) continue;
+    throw new Error(
+      `${file}: ${name} is ${JSON.stringify(value)}, which is not implemented; take the field out to go without.`,
+    );
+  }
   if (read.topK === 0) delete read.topK; // Hugging Face's way to turn it off
-  return Object.freeze({ ...withoutFile, ...read, ...(json.do_sample === false ? { temperature: 0 } : {}) });
+  const stopTokens = tokensOf(json.eos_token_id, 'eos_token_id', vocabSize, file);
+  const [bosTokenId] = tokensOf(json.bos_token_id, 'bos_token_id', vocabSize, file);
+  return Object.freeze({
+    ...withoutFile,
+    ...read,
+    ...(json.do_sample === false && { temperature: 0 }),
+    ...(stopTokens.length > 0 && { stopTokens }),
+    ...(bosTokenId !== undefined && { bosTokenId }),
+  });
+}
+
+/** One id or a list of them. */
+function tokensOf(value: unknown, name: string, vocabSize: number, file: string): number[] {
+  const ids = (Array.isArray(value) ? value : [value ?? []]).flat();
+  const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
+  if (bad === undefined) return ids;
+  throw new Error(`${file}: ${name} must hold token ids from 0 to ${vocabSize - 1}, got ${JSON.stringify(bad)}.`);
 }

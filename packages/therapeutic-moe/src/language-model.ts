@@ -9,7 +9,7 @@ import {
   type ChatOptions,
   ContextLengthError,
 } from '@therapeutic-moe/server';
-import { CHAT_TEMPLATE, StreamDecoder, type Tokenizer } from '@therapeutic-moe/tokenizer';
+import { StreamDecoder, type Tokenizer } from '@therapeutic-moe/tokenizer';
 import type { GenerationDefaults } from './generation-defaults.js';
 import { type RoutedText, routeIds } from './routed-text.js';
 
@@ -48,15 +48,18 @@ export interface LanguageModelParts {
 
 /** A model with its tokenizer: text in, text out. It answers as a `ChatModel` of the server, streams to a terminal, and scores texts. */
 export class LanguageModel implements ChatModel {
-  readonly template = CHAT_TEMPLATE;
+  /** The text of the template that lays conversations out; empty where the tokenizer has none. */
+  readonly template: string;
   readonly id: string;
   readonly decoder: CausalLm;
   readonly tokenizer: Tokenizer;
   /** How it samples unless asked otherwise; what a caller passes on to `chat` or `stream`. */
-  readonly defaults: Omit<GenerationDefaults, 'guidanceScale'>;
+  readonly defaults: Omit<GenerationDefaults, 'guidanceScale' | 'stopTokens' | 'bosTokenId'>;
   readonly revision: string;
   readonly adapter?: string;
   readonly #replying: KeptSessions;
+  readonly #stopTokens: readonly number[];
+  readonly #start: number | undefined;
 
   /** @param parts the decoder is owned from now on. */
   constructor(parts: LanguageModelParts) {
@@ -64,8 +67,12 @@ export class LanguageModel implements ChatModel {
     this.id = id;
     this.decoder = decoder;
     this.tokenizer = tokenizer;
-    const { guidanceScale: scale, ...sampling } = defaults; // guidance is a part of the model, not of one reply
+    // Guidance and the tokens around a text are parts of the model, not of one reply.
+    const { guidanceScale: scale, stopTokens = [], bosTokenId, ...sampling } = defaults;
     this.defaults = sampling;
+    this.template = tokenizer.templateSource ?? '';
+    this.#stopTokens = [...new Set([...stopTokens, tokenizer.eosTokenId ?? []].flat())];
+    this.#start = tokenizer.bosTokenId ?? bosTokenId ?? tokenizer.eosTokenId;
     this.revision = [revision, scale > 1 && `guidance ${scale}`, kvCache === 'int8' && 'int8 cache']
       .filter(Boolean)
       .join(', ');
@@ -187,8 +194,7 @@ export class LanguageModel implements ChatModel {
     const prompt = this.#promptOf(messages);
     const least = Math.min(sampling.maxTokens ?? SHORTEST_ROOM, SHORTEST_ROOM);
     if (prompt.length + least > this.contextLength) throw new ContextLengthError(prompt.length, this.contextLength);
-    const { eosTokenId } = this.tokenizer;
-    const stopTokens = sampling.stopTokens ?? (eosTokenId === undefined ? [] : [eosTokenId]);
+    const stopTokens = sampling.stopTokens ?? this.#stopTokens;
     const stream = new StreamDecoder(this.tokenizer);
     return generateText(this.#replying, stream, prompt, { ...sampling, stopTokens }, signal);
   }
@@ -200,7 +206,7 @@ export class LanguageModel implements ChatModel {
   }
 
   #withStart(text: string): number[] {
-    const start = this.tokenizer.bosTokenId ?? this.tokenizer.eosTokenId;
+    const start = this.#start;
     if (start === undefined)
       throw new Error('model.score: the tokenizer has neither a bos nor an eos token to start a text with.');
     const ids = this.tokenizer.encode(text);

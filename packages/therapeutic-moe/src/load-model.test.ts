@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -39,10 +39,62 @@ it('keeps conversations as it is asked to', async () => {
   const model = await loadModel(folder, { backend: 'cpu', keptSessions: 0, kvCache: 'int8' });
   expect(model.revision).toMatch(/, int8 cache$/);
   const before = tf.memory().numTensors;
-  for await (const _ of model.stream('a walk', { maxTokens: 2 }));
+  for await (const _ of model.stream('a walk', { maxTokens: 2, seed: 1 }));
   expect(tf.memory().numTensors).toBe(before);
   model.dispose();
   const free = tf.memory().numTensors;
   await expect(loadModel(folder, { backend: 'cpu', keptSessions: -1 })).rejects.toThrow('whole number of 0 or more');
   expect(tf.memory().numTensors).toBe(free);
+});
+
+/** The checkpoint with one of its JSON files changed. */
+async function changed(file: string, change: (json: Record<string, unknown>) => unknown): Promise<string> {
+  const copy = await mkdtemp(join(folder, 'changed-'));
+  for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+    await cp(join(folder, name), join(copy, name));
+  const content = await readFile(join(copy, file), 'utf8').catch(() => '{}');
+  await writeFile(join(copy, file), JSON.stringify(change(JSON.parse(content))));
+  return copy;
+}
+
+it('refuses a tokenizer of another vocabulary before it allocates anything', async () => {
+  const before = tf.memory().numTensors;
+  const added = { id: 300, content: '<|new|>', single_word: false, lstrip: false, rstrip: false, normalized: false };
+  const withToken = await changed('tokenizer.json', (json) => ({
+    ...json,
+    added_tokens: [...(json.added_tokens as object[]), { ...added, special: true }],
+  }));
+  await expect(loadModel(withToken, { backend: 'cpu' })).rejects.toThrow(
+    /tokenizer\.json: the added token "<\|new\|>" has the id 300, expected ids below 300, the vocab_size of config\.json/,
+  );
+  const smaller = await changed('config.json', (json) => ({ ...json, vocab_size: 200 }));
+  await expect(loadModel(smaller, { backend: 'cpu' })).rejects.toThrow(
+    /token ".*" has the id 260, expected ids below 200/,
+  );
+  const beyond = await changed('generation_config.json', () => ({ eos_token_id: [0, 300] }));
+  await expect(loadModel(beyond, { backend: 'cpu' })).rejects.toThrow(
+    'eos_token_id must hold token ids from 0 to 299, got 300',
+  );
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+it('lays conversations out by the template of the checkpoint, and ends replies at any of its tokens', async () => {
+  const template = "{% for message in messages %}{{ '<|user|>' + message['content'] }}{% endfor %}";
+  const own = await changed('tokenizer_config.json', (json) => ({ ...json, chat_template: template }));
+  await writeFile(join(own, 'generation_config.json'), JSON.stringify({ eos_token_id: [...Array(300).keys()] }));
+  const model = await loadModel(own, { backend: 'cpu' });
+  expect(model.template).toBe(template);
+  expect(model.tokenizer.encodeChat([{ role: 'user', content: 'a' }])).toHaveLength(2);
+  let said = '';
+  for await (const text of model.stream('a walk', { maxTokens: 5 })) said += text;
+  expect(said).toBe('');
+  model.dispose();
+});
+
+it('says that a folder has no tokenizer', async () => {
+  const without = await changed('config.json', (json) => json);
+  await rm(join(without, 'tokenizer.json'));
+  await expect(loadModel(without, { backend: 'cpu' })).rejects.toThrow(
+    'expected a tokenizer.json in this folder, got none',
+  );
 });

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
-import { loadAdapter, loadModelDirectory, type WeightDtype } from '@therapeutic-moe/model';
+import { loadAdapter, loadModelDirectory, readModelConfig, type WeightDtype } from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
@@ -45,15 +45,13 @@ export async function loadModel(
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
   const { weights = 'float32' } = options;
-  await useBackend(options.backend ?? 'auto', { logger: options.logger });
+  const { vocabSize } = await readModelConfig(directory);
   const tokenizer = await Tokenizer.fromDirectory(directory);
+  checkVocabulary(tokenizer, vocabSize, directory);
+  const read = await readGenerationDefaults(directory, vocabSize);
+  await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const decoder = await loadModelDirectory(directory, { weights });
   try {
-    if (tokenizer.vocabSize > decoder.vocabSize) {
-      throw new Error(
-        `${directory}: tokenizer.json has ${tokenizer.vocabSize} entries but the model knows ${decoder.vocabSize}; they belong to different models.`,
-      );
-    }
     if (options.adapter) {
       const adapter = await loadAdapter(decoder, options.adapter);
       if (weights === 'float32') adapter.merge();
@@ -61,7 +59,7 @@ export async function loadModel(
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const defaults = {
-      ...(await readGenerationDefaults(directory)),
+      ...read,
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
     const rounded = weights === 'float32' ? '' : `, ${weights} weights`;
@@ -72,6 +70,16 @@ export async function loadModel(
     decoder.dispose();
     throw error;
   }
+}
+
+/** The model has a row of its embedding for every token; files of two models may not. */
+function checkVocabulary(tokenizer: Tokenizer, vocabSize: number, directory: string): void {
+  const last = tokenizer.vocabSize - 1;
+  if (last < vocabSize) return;
+  const token = JSON.stringify(new TextDecoder().decode(tokenizer.tokenBytes(last)));
+  throw new Error(
+    `${join(directory, 'tokenizer.json')}: ${tokenizer.isAdded(last) ? 'the added token' : 'token'} ${token} has the id ${last}, expected ids below ${vocabSize}, the vocab_size of config.json; the files belong to different models.`,
+  );
 }
 
 /** A short hash over the weight files of a folder. */

@@ -46,7 +46,7 @@ export async function writeRoutingReport(
   routed: RoutedTexts,
   { folder, source, shown = [] }: { folder: string; source: string; shown?: readonly RouteRow[] },
 ): Promise<string> {
-  const { numExperts, numExpertsPerTok } = mixtureOf(model);
+  const { numExperts, numExpertsPerTok, layers } = mixtureOf(model);
   const summary = describeTexts(routed);
   const html = renderRoutingReport({
     title: `Routing of ${model.id}`,
@@ -63,6 +63,7 @@ export async function writeRoutingReport(
     experts: model.expertNames,
     numExpertsPerTok,
     ...summary,
+    ...(layers && { layerNumbers: layers }),
     passages: await readPassages(model, shown),
   });
   await mkdir(folder, { recursive: true });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type ArgsDef, type CommandDef, defineCommand, runCommand, showUsage } from 'citty';
 import { chatCommand } from './commands/chat.js';
 import { evalCommand } from './commands/eval.js';
+import { exportCommand } from './commands/export.js';
 import { inspectCommand } from './commands/inspect.js';
 import { linkTensorflowCommand } from './commands/link-tensorflow.js';
 import { logitsCommand } from './commands/logits.js';
@@ -19,6 +20,7 @@ const commands = {
   route: routeCommand,
   logits: logitsCommand,
   inspect: inspectCommand,
+  export: exportCommand,
   pull: pullCommand,
   'link-tensorflow': linkTensorflowCommand,
 };

@@ -247,6 +247,11 @@ export class Tokenizer {
     );
   }
 
+  /** The text of the chat template, if there is one. */
+  get templateSource(): string | undefined {
+    return this.template?.source;
+  }
+
   private chatTemplate(): ChatTemplate {
     if (this.template) return this.template;
     throw new Error(

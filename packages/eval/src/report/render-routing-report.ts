@@ -1,4 +1,4 @@
-import type { LayerRouting, RoutingReport } from '../routing-report.js';
+import { type LayerRouting, layerNumber, type RoutingReport } from '../routing-report.js';
 import { renderHeatTable } from './heat-table.js';
 import { renderPlot } from './line-chart.js';
 import { expertColours, renderPassages, routedTextStyle } from './routed-text.js';
@@ -25,13 +25,14 @@ export function renderRoutingReport(report: RoutingReport): string {
 `;
 }
 
-function renderLayers({ layers, experts, numExpertsPerTok }: RoutingReport): string {
+function renderLayers(report: RoutingReport): string {
+  const { layers, experts, numExpertsPerTok } = report;
   const [most, mostTopK] = [Math.log(experts.length), Math.log(numExpertsPerTok)].map((nats) => nats.toFixed(3));
   const rows = layers.map((layer, i) => {
     const cells = [layer.meanTokenEntropy, layer.entropyOfMean, layer.meanTopKEntropy].map(
       (nats) => `<td class="number">${nats.toFixed(3)}</td>`,
     );
-    return `<tr><th scope="row">layer ${i}</th>${cells.join('')}<td class="number">${formatPercent(Math.min(...layer.load))} to ${formatPercent(Math.max(...layer.load))}</td><td>${deadNames(layer, experts)}</td></tr>`;
+    return `<tr><th scope="row">layer ${layerNumber(report, i)}</th>${cells.join('')}<td class="number">${formatPercent(Math.min(...layer.load))} to ${formatPercent(Math.max(...layer.load))}</td><td>${deadNames(layer, experts)}</td></tr>`;
   });
   const head = (name: string, hint: string) =>
     `<th scope="col" class="number">${name}<span class="hint">${hint}</span></th>`;
@@ -45,11 +46,12 @@ function deadNames({ deadExperts }: LayerRouting, experts: readonly string[]): s
   return `<b>${deadExperts.length}</b> <span class="hint">${names}</span>`;
 }
 
-function renderDomains({ layers, domains, experts }: RoutingReport): string {
+function renderDomains(report: RoutingReport): string {
+  const { layers, domains, experts } = report;
   const rows = domains.map(({ name, tokens }) => ({ name, hint: `${tokens.toLocaleString('en-US')} tokens` }));
   const tables = layers.map((layer, i) =>
     renderHeatTable({
-      caption: `Layer ${i}: share of choices`,
+      caption: `Layer ${layerNumber(report, i)}: share of choices`,
       rowLabel: 'domain',
       rows,
       columns: experts,

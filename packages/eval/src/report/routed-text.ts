@@ -1,42 +1,45 @@
-import type { RoutedPassage, RoutingReport, Visit } from '../routing-report.js';
+import { layerNumber, type RoutedPassage, type RoutingReport, type Visit } from '../routing-report.js';
 import { escapeHtml } from './text.js';
 
 /**
  * Texts whose tokens are coloured by the expert that counted most. Every token carries one colour per layer, and a radio
  * button chooses which of them is shown, without a script.
  */
-export function renderPassages({ passages, experts, layers }: RoutingReport): string {
+export function renderPassages(report: RoutingReport): string {
+  const { passages, experts, layers } = report;
   if (passages.length === 0) return '';
   const choice = layers.map(
     (_, layer) =>
-      `<label><input type="radio" name="layer" id="layer-${layer}"${layer === 0 ? ' checked' : ''}>layer ${layer}</label>`,
+      `<label><input type="radio" name="layer" id="layer-${layer}"${layer === 0 ? ' checked' : ''}>layer ${layerNumber(report, layer)}</label>`,
   );
   const shown = layers.map(
     (_, layer) => `main:has(#layer-${layer}:checked) .token{--shown:var(--l${layer});--strength:var(--w${layer})}`,
   );
   const legend = experts.map((name, e) => `<span style="--shown:var(--e${e})">${escapeHtml(name)}</span>`);
   return `<section><h2>Tokens by expert</h2><p>Each token has the colour of the expert that counts most for it, the stronger the more it counts. Its title names all that it visits.</p><style>${shown.join('')}</style>
-<fieldset class="layers"><legend class="unseen">Layer that colours the tokens</legend>${choice.join('')}</fieldset><p class="experts">${legend.join('')}</p>${passages.map((passage) => renderPassage(passage, experts)).join('')}</section>`;
+<fieldset class="layers"><legend class="unseen">Layer that colours the tokens</legend>${choice.join('')}</fieldset><p class="experts">${legend.join('')}</p>${passages.map((passage) => renderPassage(passage, report)).join('')}</section>`;
 }
 
-function renderPassage({ title, tokens }: RoutedPassage, experts: readonly string[]): string {
+function renderPassage({ title, tokens }: RoutedPassage, report: RoutingReport): string {
+  const { experts } = report;
   const spans = tokens.map(({ text, visits }) => {
     const colours = visits.map((chosen, layer) => {
       const best = strongest(chosen);
       return `--l${layer}:var(--e${best.expert});--w${layer}:${strength(best, chosen)}%`;
     });
-    const told = visits.map((chosen, layer) => `layer ${layer}: ${describe(chosen, experts)}`);
+    const told = visits.map((chosen, layer) => `layer ${layerNumber(report, layer)}: ${describe(chosen, experts)}`);
     return `<span class="token" style="${colours.join(';')}" title="${escapeHtml(told.join('\n'))}">${escapeHtml(text)}</span>`;
   });
-  return `<figure><figcaption>${escapeHtml(title)}<span class="unseen">. ${escapeHtml(tell(tokens, experts))}</span></figcaption><p class="passage">${spans.join('')}</p></figure>`;
+  return `<figure><figcaption>${escapeHtml(title)}<span class="unseen">. ${escapeHtml(tell(tokens, report))}</span></figcaption><p class="passage">${spans.join('')}</p></figure>`;
 }
 
 /** What the colours show, in words. */
-function tell(tokens: RoutedPassage['tokens'], experts: readonly string[]): string {
+function tell(tokens: RoutedPassage['tokens'], report: RoutingReport): string {
+  const { experts } = report;
   const layers = tokens[0]?.visits.map((_, layer) => {
     const best = Map.groupBy(tokens, ({ visits }) => strongest(visits[layer]!).expert);
     const counts = [...best].sort((a, b) => b[1].length - a[1].length);
-    return `Layer ${layer}: ${counts.map(([expert, { length }]) => `${experts[expert] ?? expert} ${length}`).join(', ')} of ${tokens.length} tokens.`;
+    return `Layer ${layerNumber(report, layer)}: ${counts.map(([expert, { length }]) => `${experts[expert] ?? expert} ${length}`).join(', ')} of ${tokens.length} tokens.`;
   });
   return layers?.join(' ') ?? '';
 }

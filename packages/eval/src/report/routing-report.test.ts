@@ -63,6 +63,18 @@ describe('renderRoutingReport', () => {
     expect(html).toContain('<b>1</b> <span class="hint">expert &#60;1&#62;</span>');
   });
 
+  it('calls layers by their numbers in the model, where some of it have no experts', () => {
+    const html = renderRoutingReport({ ...report(3), layerNumbers: [2, 5] });
+    for (const text of [
+      '<th scope="row">layer 5</th>',
+      'Layer 2: share of choices',
+      '>layer 5</label>',
+      'layer 5: expert',
+    ])
+      expect(html).toContain(text);
+    expect(html).not.toMatch(/layer [013]/i);
+  });
+
   it('draws domain by expert for every layer, with a title in words on each cell', () => {
     const html = renderRoutingReport(report(3));
     expect(html.match(/share of choices<\/figcaption>/g)).toHaveLength(2);

@@ -4,12 +4,10 @@ import { maxPositions } from '../rotary-positions.js';
 import { familyDefaults, type ReadFamily } from './defaults.js';
 import { fieldsOf, type Json, type JsonFields } from './json-fields.js';
 import { mixtureFromHuggingFace } from './mixture.js';
+import { OWN_SECTION } from './own-section.js';
 import { quantizationFromHuggingFace } from './quantization.js';
-import { ropeFromHuggingFace, ropeToHuggingFace } from './rope.js';
+import { ropeFromHuggingFace } from './rope.js';
 import { windowFromHuggingFace } from './window.js';
-
-/** Name of the section of our own that a checkpoint's `config.json` may carry. */
-const OWN_SECTION = 'therapeutic_moe';
 
 /** What none of the families has in transformers; a file that asks for it comes from another code. */
 const foreign = ['attention_bias', 'mlp_bias'] as const;
@@ -93,36 +91,4 @@ function domainsOf(json: Json, file: string): string[] | undefined {
 function tokenId(value: unknown): number | undefined {
   const first = Array.isArray(value) ? value[0] : value;
   return typeof first === 'number' ? first : undefined;
-}
-
-/**
- * The `config.json` of a model: Mixtral with experts, Mistral without; domain names go into a section of our own, which
- * other readers ignore.
- */
-export function configToHuggingFace(config: ModelConfig, dtype: string): Json {
-  const { mixture } = config;
-  return {
-    architectures: [mixture ? 'MixtralForCausalLM' : 'MistralForCausalLM'],
-    attention_dropout: 0,
-    bos_token_id: config.bosTokenId ?? null,
-    dtype,
-    eos_token_id: config.eosTokenId ?? null,
-    head_dim: config.headDim,
-    hidden_act: 'silu',
-    hidden_size: config.hiddenSize,
-    initializer_range: config.initializerRange,
-    intermediate_size: config.intermediateSize,
-    max_position_embeddings: config.maxPositionEmbeddings,
-    model_type: mixture ? 'mixtral' : 'mistral',
-    num_attention_heads: config.numAttentionHeads,
-    ...(mixture ? { num_experts_per_tok: mixture.numExpertsPerTok, num_local_experts: mixture.numExperts } : {}),
-    num_hidden_layers: config.numHiddenLayers,
-    num_key_value_heads: config.numKeyValueHeads,
-    rms_norm_eps: config.rmsNormEps,
-    ...ropeToHuggingFace(config),
-    sliding_window: config.slidingWindow ?? null,
-    tie_word_embeddings: config.tieWordEmbeddings,
-    vocab_size: config.vocabSize,
-    ...(mixture?.domains ? { [OWN_SECTION]: { domains: mixture.domains } } : {}),
-  };
 }

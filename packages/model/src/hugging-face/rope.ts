@@ -131,10 +131,19 @@ function readLongRope(rope: RopeSection): LongRopeScaling {
   };
 }
 
-/** Whether Hugging Face's Mistral and Mixtral have a place for a model's rotary settings. */
-export function ropeFitsHuggingFace({ maxPositionEmbeddings, ropeScaling, ropeInterleaved }: ModelConfig): boolean {
-  if (ropeInterleaved || ropeScaling.type === 'ntk') return false;
-  return ropeScaling.type !== 'dynamic' || ropeScaling.originalMaxPositionEmbeddings === maxPositionEmbeddings;
+/** Why Hugging Face's families have no place for a model's rotary settings, by field; empty where they have. */
+export function ropeReasons({ maxPositionEmbeddings, ropeScaling, ropeInterleaved }: ModelConfig): string[] {
+  const { type } = ropeScaling;
+  const otherLength = type === 'dynamic' && ropeScaling.originalMaxPositionEmbeddings !== maxPositionEmbeddings;
+  return [
+    ...(ropeInterleaved ? ['ropeInterleaved'] : []),
+    ...(type === 'ntk' ? ["ropeScaling.type 'ntk'"] : []),
+    ...(otherLength
+      ? [
+          `ropeScaling.type 'dynamic' with originalMaxPositionEmbeddings ${ropeScaling.originalMaxPositionEmbeddings} beside maxPositionEmbeddings ${maxPositionEmbeddings}`,
+        ]
+      : []),
+  ];
 }
 
 /**

@@ -139,16 +139,3 @@ function fusedExperts(path: string, { experts, hidden, inner }: ExpertSizes): Ex
     });
   return [matrices('gate_up_proj', [2 * inner, hidden]), matrices('down_proj', [hidden, inner])];
 }
-
-/** Copies a block of our parameter's values out, in Hugging Face's order. */
-export function extractPiece({ shape, start, rowStride }: TensorPiece, source: Float32Array): Float32Array {
-  const size = shape.reduce((a, b) => a * b, 1);
-  if (rowStride === undefined) return source.slice(start, start + size);
-  const [outputs, inputs] = shape as [number, number];
-  const target = new Float32Array(size);
-  for (let i = 0; i < inputs; i++) {
-    const row = start + i * rowStride;
-    for (let o = 0; o < outputs; o++) target[o * inputs + i] = source[row + o]!;
-  }
-  return target;
-}

@@ -81,6 +81,42 @@ describe('inspect', () => {
     expect(out.kvBytesPerToken).toEqual({ bfloat16: 2 * numbers, float32: 4 * numbers, int8: numbers + 2 * 2 * 2 * 4 });
   });
 
+  it.each<[string, object, { total: number; active: number; cache: number; adapter: number }]>([
+    [
+      'Mistral-Nemo',
+      {
+        ...{ architectures: ['MistralForCausalLM'], attention_dropout: 0, bos_token_id: 1, eos_token_id: 2 },
+        ...{ head_dim: 128, hidden_act: 'silu', hidden_size: 5120, initializer_range: 0.02, intermediate_size: 14_336 },
+        ...{ max_position_embeddings: 131_072, model_type: 'mistral', num_attention_heads: 32, num_hidden_layers: 40 },
+        ...{ num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6, sliding_window: null },
+        ...{ tie_word_embeddings: false, torch_dtype: 'bfloat16', use_cache: true, vocab_size: 131_072 },
+      },
+      { total: 12_247_782_400, active: 12_247_782_400, cache: 163_840, adapter: 19_660_800 },
+    ],
+    [
+      'Qwen1.5-MoE-A2.7B',
+      {
+        ...{ architectures: ['Qwen2MoeForCausalLM'], attention_dropout: 0, bos_token_id: 151_643 },
+        ...{ eos_token_id: 151_643, hidden_act: 'silu', hidden_size: 2048, initializer_range: 0.02 },
+        ...{ intermediate_size: 5632, max_position_embeddings: 8192, max_window_layers: 21, model_type: 'qwen2_moe' },
+        ...{ num_attention_heads: 16, num_hidden_layers: 24, num_key_value_heads: 16, rms_norm_eps: 1e-6 },
+        ...{ rope_theta: 1e6, sliding_window: 32_768, tie_word_embeddings: false, torch_dtype: 'bfloat16' },
+        ...{ use_cache: true, use_sliding_window: false, vocab_size: 151_936, decoder_sparse_step: 1 },
+        ...{ moe_intermediate_size: 1408, shared_expert_intermediate_size: 5632, num_experts_per_tok: 4 },
+        ...{ num_experts: 60, norm_topk_prob: false, output_router_logits: false, router_aux_loss_coef: 0.001 },
+      },
+      { total: 14_315_784_192, active: 2_689_173_504, cache: 196_608, adapter: 24 * 4 * 16 * 2 * 2048 },
+    ],
+  ])('gives the true sizes of %s', async (_, config, { total, active, cache, adapter }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'inspect-'));
+    const file = join(folder, 'config.json');
+    await writeFile(file, JSON.stringify(config));
+    const out = JSON.parse(await run(inspectCommand, '--config', file, '--lora-r', '16', '--json'));
+    expect(out.parameters).toEqual({ total, trainable: adapter, activePerToken: active });
+    expect(out.kvBytesPerToken.bfloat16).toBe(cache);
+    await rm(folder, { recursive: true });
+  });
+
   it('says which tokens are kept, and what a full session takes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'inspect-'));
     const config = presets['multi-level']();

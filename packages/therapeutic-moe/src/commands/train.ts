@@ -1,4 +1,4 @@
-import { copyFile, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendName, useBackend } from '@therapeutic-moe/backend';
 import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
@@ -34,6 +34,7 @@ import {
   train,
   trainConfigWarnings,
 } from '@therapeutic-moe/trainer';
+import { copyTokenizer } from '../tokenizer-files.js';
 import { planTrain } from './plan-train.js';
 
 /** Options of `runTrain`. */
@@ -172,11 +173,7 @@ async function saveResult(model: CausalLm, adapter: LoraAdapter | undefined, con
   }
   await mkdir(folder, { recursive: true });
   await saveModelDirectory(model, folder);
-  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja']) {
-    await copyFile(join(config.tokenizer, name), join(folder, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-    });
-  }
+  await copyTokenizer(config.tokenizer, folder);
   return { model: folder, ...(adapter ? { adapter: adapterFolder } : {}) };
 }
 

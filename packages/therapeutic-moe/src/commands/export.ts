@@ -1,0 +1,100 @@
+import { join } from 'node:path';
+import type { BackendChoice } from '@therapeutic-moe/backend';
+import { exportAdapter, exportTrainedAdapter } from '@therapeutic-moe/lora';
+import { defineCommand } from 'citty';
+import { type ExportedModel, exportModel } from '../export-model.js';
+import { fillFolder } from '../fill-folder.js';
+import { findAdapter } from '../find-adapter.js';
+import { errorLogger, modelOptions } from './model-options.js';
+
+const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+type Dtype = keyof typeof dtypes;
+
+/** Options that one format alone has. */
+const options = { hf: ['model', 'max-shard-size', 'backend'], peft: ['base-name'] } as const;
+
+/** Writes what other libraries read: a model for transformers, or an adapter for PEFT. */
+export const exportCommand = defineCommand({
+  meta: { name: 'export', description: "Write a model in Hugging Face's layout (hf) or an adapter in PEFT's (peft)." },
+  args: {
+    format: { type: 'string', required: true, description: 'hf or peft' },
+    output: { type: 'string', required: true, description: 'a new or an empty folder', valueHint: 'DIR' },
+    model: { type: 'string', description: 'hf: checkpoint folder', valueHint: 'DIR' },
+    adapter: {
+      type: 'string',
+      description: 'PEFT folder or output of a LoRA run; hf merges it in, peft writes it',
+      valueHint: 'DIR',
+    },
+    dtype: { type: 'string', description: 'float32, float16 or bfloat16', default: 'float32' },
+    'max-shard-size': { type: 'string', description: 'hf: most bytes of a weight file; default 5GB' },
+    'base-name': { type: 'string', description: 'peft: base_model_name_or_path; default what the adapter says' },
+    backend: { type: 'string', description: `hf: ${modelOptions.backend.description}; default auto` },
+  },
+  async run({ args }) {
+    const { format } = args;
+    if (format !== 'hf' && format !== 'peft') throw new Error(`--format must be hf or peft, got '${format}'.`);
+    const [other, foreign] = format === 'hf' ? (['peft', options.peft] as const) : (['hf', options.hf] as const);
+    const stray = foreign.find((name) => args[name] !== undefined);
+    if (stray) throw new Error(`--${stray} belongs to --format ${other}; leave it out.`);
+    const dtype = readDtype(args.dtype);
+    if (format === 'peft') await runPeft(args, dtype);
+    else await runHuggingFace(args, dtype);
+  },
+});
+
+interface Args {
+  readonly output: string;
+  readonly model?: string;
+  readonly adapter?: string;
+  readonly 'max-shard-size'?: string;
+  readonly 'base-name'?: string;
+  readonly backend?: string;
+}
+
+async function runHuggingFace({ model, adapter, output, backend = 'auto', ...rest }: Args, dtype: Dtype) {
+  if (model === undefined) throw new Error('name the checkpoint folder with --model DIR.');
+  const written = await exportModel({
+    ...{ model, adapter, output, dtype: dtypes[dtype], logger: errorLogger },
+    maxShardBytes: readBytes('max-shard-size', rest['max-shard-size'] ?? '5GB'),
+    backend: backend as BackendChoice,
+  });
+  console.log(describe(written, dtype, output).join('\n'));
+}
+
+const names = { mistral: 'Mistral', mixtral: 'Mixtral', qwen2_moe: 'Qwen2-MoE' } as const;
+
+function describe({ family, changes, files, bytes, tokenizer }: ExportedModel, dtype: Dtype, output: string): string[] {
+  const weights = `${bytes.toLocaleString('en')} bytes in ${files} weight file${files === 1 ? '' : 's'}`;
+  return [
+    `${output}: ${names[family]}, ${dtype}, ${weights}`,
+    ...changes.map((change) => `changed: ${change}`),
+    ...(tokenizer ? [] : ['no tokenizer.json lies beside the model; put one there before you serve it.']),
+  ];
+}
+
+async function runPeft({ adapter, output, 'base-name': baseName }: Args, dtype: Dtype): Promise<void> {
+  if (adapter === undefined) throw new Error("name the adapter's folder with --adapter DIR.");
+  const found = await findAdapter(adapter);
+  const { r, loraAlpha } = await fillFolder(output, () => {
+    const baseModel = baseName ?? (found.kind === 'checkpoint' ? found.base : undefined);
+    const how = { dtype: dtypes[dtype], ...(baseModel !== undefined && { baseModel }) };
+    if (found.kind === 'peft') return exportAdapter(found.folder, output, how);
+    return exportTrainedAdapter(join(found.folder, 'parameters.safetensors'), found.lora, output, how);
+  });
+  console.log(`${output}: the adapter of ${found.folder}, r ${r}, alpha ${loraAlpha}, ${dtype}`);
+}
+
+function readDtype(text: string): Dtype {
+  if (Object.hasOwn(dtypes, text)) return text as Dtype;
+  throw new Error(`--dtype must be float32, float16 or bfloat16, got '${text}'.`);
+}
+
+const units = { '': 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 };
+
+/** A number of bytes, as transformers writes them. @throws naming the option and what came. */
+function readBytes(option: string, text: string): number {
+  const [, count, unit = ''] = /^(\d+(?:\.\d+)?) ?([KMGT]i?B)?$/i.exec(text) ?? [];
+  const bytes = Number(count) * units[unit.toUpperCase() as keyof typeof units];
+  if (bytes >= 1) return bytes;
+  throw new Error(`--${option} must be a size such as 5GB or 500MB, got '${text}'.`);
+}

@@ -1,0 +1,112 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
+import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
+import {
+  type CausalLm,
+  type HuggingFaceForm,
+  loadAdapter,
+  loadModelDirectory,
+  mergeLora,
+  readModelConfig,
+  requireHuggingFaceForm,
+  type SaveModelOptions,
+  type SaveProgress,
+  saveHuggingFace,
+} from '@therapeutic-moe/model';
+import { fillFolder } from './fill-folder.js';
+import { findAdapter } from './find-adapter.js';
+import { copyGenerationConfig, copyTokenizer } from './tokenizer-files.js';
+
+/** What `export --format hf` is told. */
+export interface ExportModelOptions {
+  /** A checkpoint folder in any layout. */
+  readonly model: string;
+  /** A folder with a PEFT adapter, which is merged in float32 before anything is rounded. */
+  readonly adapter?: string;
+  /** A new or empty folder. */
+  readonly output: string;
+  readonly dtype: NonNullable<SaveModelOptions['dtype']>;
+  readonly maxShardBytes: number;
+  readonly backend: BackendChoice;
+  readonly logger: Logger;
+}
+
+/** What was written. */
+export interface ExportedModel extends Pick<HuggingFaceForm, 'family' | 'changes'> {
+  /** How many weight files, and their bytes. */
+  readonly files: number;
+  readonly bytes: number;
+  /** Whether the model had a tokenizer to go along. */
+  readonly tokenizer: boolean;
+}
+
+/**
+ * Writes a model as a folder that transformers reads: weights, config, tokenizer with its chat template, and how it likes
+ * to be sampled.
+ *
+ * @throws when the output holds other files, or no family of Hugging Face's says what the model is; nothing is left then.
+ */
+export async function exportModel(options: ExportModelOptions): Promise<ExportedModel> {
+  const { model: source, output } = options;
+  requireHuggingFaceForm(await readModelConfig(source)); // before a backend starts and weights are read
+  return fillFolder(output, async () => {
+    const form = await writeWeights(options);
+    const tokenizer = await copyTokenizer(source, output);
+    if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
+    return {
+      ...{ family: form.family, changes: form.changes, tokenizer: tokenizer.includes('tokenizer.json') },
+      ...(await weightFiles(output)),
+    };
+  });
+}
+
+async function writeWeights({ backend, logger, output, ...options }: ExportModelOptions): Promise<HuggingFaceForm> {
+  const { dtype, maxShardBytes } = options;
+  await useBackend(backend, { logger });
+  const model = await loadModelDirectory(options.model);
+  try {
+    if (options.adapter) await mergeAdapter(model, options.adapter);
+    return await saveHuggingFace(model, output, { dtype, maxShardBytes, onProgress: progressLines(logger) });
+  } finally {
+    model.dispose();
+  }
+}
+
+/** What transformers makes of `config.json` where a model says nothing about sampling. */
+async function writeGenerationConfig({ config }: HuggingFaceForm, output: string): Promise<void> {
+  const tokens = { bos_token_id: config.bosTokenId, eos_token_id: config.eosTokenId };
+  const json = JSON.stringify({ _from_model_config: true, ...tokens }, null, 2);
+  await writeFileAtomic(join(output, 'generation_config.json'), `${json}\n`);
+}
+
+async function mergeAdapter(model: CausalLm, directory: string): Promise<void> {
+  const found = await findAdapter(directory);
+  if (found.kind === 'checkpoint') {
+    throw new Error(
+      `${found.folder} is a checkpoint of a training run; write its adapter with export --format peft first, then merge that.`,
+    );
+  }
+  mergeLora(model, await loadAdapter(model, found.folder));
+}
+
+const SECONDS_BETWEEN_LINES = 5;
+
+function progressLines({ info }: Logger): (progress: SaveProgress) => void {
+  let next = Date.now() + SECONDS_BETWEEN_LINES * 1000;
+  return ({ tensors, totalTensors, bytes, totalBytes }) => {
+    if (Date.now() < next) return;
+    next = Date.now() + SECONDS_BETWEEN_LINES * 1000;
+    info(`export: ${tensors} of ${totalTensors} tensors, ${gigabytes(bytes)} of ${gigabytes(totalBytes)} GB`);
+  };
+}
+
+function gigabytes(bytes: number): string {
+  return (bytes / 1e9).toFixed(1);
+}
+
+async function weightFiles(directory: string): Promise<{ files: number; bytes: number }> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.safetensors'));
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(directory, name))).size));
+  return { files: names.length, bytes: sizes.reduce((a, b) => a + b, 0) };
+}
