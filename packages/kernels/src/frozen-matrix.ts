@@ -18,7 +18,8 @@ export type FrozenMatrix = {
   readonly scales?: tf.Tensor;
 };
 
-const WEIGHTS_PER_WORD: Readonly<Record<FrozenDtype, number>> = { int8: 4, bfloat16: 2, float16: 2 };
+/** How many weights lie in an int32. */
+export const WEIGHTS_PER_WORD: Readonly<Record<FrozenDtype, number>> = { int8: 4, bfloat16: 2, float16: 2 };
 
 /** How many int32 a row of `inputSize` weights takes. */
 export function wordsPerRow(inputSize: number, dtype: FrozenDtype): number {

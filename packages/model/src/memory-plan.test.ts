@@ -114,7 +114,7 @@ describeOnBackends('a memory plan', (backend) => {
     model.dispose();
   });
 
-  it.skipIf(backend === 'webgpu').each(['bfloat16', 'float16', 'int8'] as const)(
+  it.each(['bfloat16', 'float16', 'int8'] as const)(
     'tells the bytes of frozen weights and adapter exactly: %s',
     (weights) => {
       const config = resolveConfig({ ...small, hiddenSize: 7, mixture: { ...mixture, layers: [1] } });

@@ -41,8 +41,7 @@ const kinds: Readonly<Record<string, ConfigOverrides>> = {
 };
 const ids = [1, 4, 9, 3, 11];
 
-describeOnBackends('a frozen model', (backend) => {
-  const kernels = backend !== 'webgpu'; // there are none for it yet
+describeOnBackends('a frozen model', () => {
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'frozen-'));
@@ -61,7 +60,7 @@ describeOnBackends('a frozen model', (backend) => {
     return loadModelDirectory(folder, { weights });
   }
 
-  it.skipIf(!kernels).each(Object.keys(kinds))('is the model of its thawed weights: %s', async (name) => {
+  it.each(Object.keys(kinds))('is the model of its thawed weights: %s', async (name) => {
     for (const weights of ['bfloat16', 'int8'] as const) {
       const model = await frozen(kinds[name]!, weights);
       expect([...model.frozenWeights.keys()].sort()).toEqual([...frozenShapes(model.config).keys()].sort());
@@ -74,14 +73,14 @@ describeOnBackends('a frozen model', (backend) => {
     }
   });
 
-  it.skipIf(!kernels)('takes bfloat16 of a file as it is', async () => {
+  it('takes bfloat16 of a file as it is', async () => {
     const model = await frozen({}, 'bfloat16', 'BF16');
     const [thawed, plain] = [thawedModel(model), await loadModelDirectory(folder)];
     for (const [path, variable] of plain.parameters()) await expectClose(thawed.parameters().get(path)!, variable, 0);
     for (const each of [model, thawed, plain]) each.dispose();
   });
 
-  it.skipIf(!kernels)('decodes token by token what one pass gives', async () => {
+  it('decodes token by token what one pass gives', async () => {
     const model = await frozen({}, 'int8');
     const whole = await logitsOf(model, ids);
     const session = model.createSession();
@@ -93,7 +92,7 @@ describeOnBackends('a frozen model', (backend) => {
     model.dispose();
   });
 
-  it.skipIf(!kernels).each(['bfloat16', 'float16', 'int8'] as const)(
+  it.each(['bfloat16', 'float16', 'int8'] as const)(
     'trains an adapter with the gradients of its thawed weights: %s',
     async (weights) => {
       const model = await frozen({}, weights);

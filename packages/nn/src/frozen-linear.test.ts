@@ -17,10 +17,8 @@ function freeze(shape: number[], dtype: FrozenDtype, seed: number) {
   return frozenMatrix(packRows(Float32Array.from(values), [values.length / columns, columns], dtype), shape, dtype);
 }
 
-describeOnBackends('frozen layers', (backend) => {
-  const here = it.skipIf(backend === 'webgpu'); // its kernels are not written yet
-
-  here('a frozen linear equals the linear of its dense weight, with the gradients of x and bias', async () => {
+describeOnBackends('frozen layers', () => {
+  it('a frozen linear equals the linear of its dense weight, with the gradients of x and bias', async () => {
     for (const dtype of dtypes) {
       const frozen = new FrozenLinear(
         freeze([5, 7], dtype, 3),
@@ -48,7 +46,7 @@ describeOnBackends('frozen layers', (backend) => {
     }
   });
 
-  here('frozen experts equal the experts of their dense weights, together and one at a time', async () => {
+  it('frozen experts equal the experts of their dense weights, together and one at a time', async () => {
     for (const dtype of dtypes) {
       const frozen = new FrozenStackedLinear(freeze([3, 5, 7], dtype, 3));
       const plain = new StackedLinear(tf.tidy(() => tf.variable(frozen.dense())));
@@ -70,7 +68,7 @@ describeOnBackends('frozen layers', (backend) => {
     }
   });
 
-  here('a frozen embedding looks rows up and scores against them', async () => {
+  it('a frozen embedding looks rows up and scores against them', async () => {
     for (const dtype of dtypes) {
       const frozen = new FrozenEmbedding(freeze([11, 5], dtype, 3));
       const plain = new Embedding(11, 5, { deviation: 1, seed: 1 });
