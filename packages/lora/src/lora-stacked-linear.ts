@@ -116,6 +116,11 @@ export class LoraStackedLinear implements StackedLayer {
     this.updates.delete(name);
   }
 
+  /** The base's. */
+  dense(): tf.Tensor3D {
+    return this.base.dense();
+  }
+
   /** The base's alone. */
   parameters(): Parameters {
     return this.base.parameters();

@@ -8,7 +8,7 @@ import {
   ropeStays,
   ropeTables,
 } from '@therapeutic-moe/attention';
-import type { KeyRanges } from '@therapeutic-moe/kernels';
+import type { FrozenMatrix, KeyRanges } from '@therapeutic-moe/kernels';
 import { adapterSwitch, type LinearHost, type LoraAdapter } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
@@ -29,6 +29,7 @@ import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
+import { frozenLayers } from './frozen-layers.js';
 import { keptTokens } from './kv-bytes.js';
 import { mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
@@ -82,6 +83,8 @@ export class CausalLm implements LinearHost {
     initializerRange: number,
     seed: number,
     layers: LayerFactory,
+    /** Weights that are never trained, by path; beside these `parameters()` are all of the model's. */
+    readonly frozenWeights: ReadonlyMap<string, FrozenMatrix> = new Map(),
   ) {
     const deviations = { inner: initializerRange, residual: initializerRange / Math.sqrt(2 * config.numHiddenLayers) };
     const { vocabSize, hiddenSize } = config;
@@ -110,6 +113,17 @@ export class CausalLm implements LinearHost {
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
     return new CausalLm(config, 0, 0, freshLayers);
+  }
+
+  /**
+   * A model whose matrices are frozen in fewer bytes: linears, experts, embedding and head. What else it has are variables
+   * of zeros, to be filled from a checkpoint.
+   *
+   * @param matrices by path; owned by the model from now on.
+   * @throws when one is missing or of another size.
+   */
+  static frozen(config: ModelConfig, matrices: ReadonlyMap<string, FrozenMatrix>): CausalLm {
+    return new CausalLm(config, 0, 0, frozenLayers(matrices), matrices);
   }
 
   get vocabSize(): number {

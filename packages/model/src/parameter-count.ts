@@ -1,4 +1,10 @@
-import { type AdaptableSizes, countLoraParameters, type LoraConfig } from '@therapeutic-moe/lora';
+import {
+  type AdaptableSizes,
+  countLoraParameters,
+  type LoraConfig,
+  planLora,
+  resolveLoraConfig,
+} from '@therapeutic-moe/lora';
 import { countMixtureLayers, expertSize, isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
@@ -32,6 +38,16 @@ export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>)
   const activePerToken = layers.reduce((sum, kind) => sum + kind.active, outer.total);
   const adapter = lora ? countLoraParameters('countParameters', adaptableSizes(config), lora) : 0;
   return { total, trainable: lora ? adapter : total, activePerToken };
+}
+
+/** `[inputSize, outputSize]` of the linears that an adapter would lie on, by path. @throws as `countParameters` does. */
+export function adaptedLinears(
+  config: ModelConfig,
+  lora: Partial<LoraConfig>,
+): ReadonlyMap<string, readonly [number, number]> {
+  const { linears, stacks } = adaptableSizes(config);
+  const plan = planLora('adaptedLinears', { linears: linears.keys(), stacks: stacks.keys() }, resolveLoraConfig(lora));
+  return new Map([...plan.linears.keys()].map((path) => [path, linears.get(path)!]));
 }
 
 /** How many layers hold a mixture and how many are dense, each with the number of one of them. */

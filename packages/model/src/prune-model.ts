@@ -30,6 +30,8 @@ export interface PrunedModel {
 export function pruneModel(model: CausalLm, load: readonly (readonly number[])[], keep: number): PrunedModel {
   const { config } = model;
   if (!config.mixture) throw new Error('pruneModel: this model is dense; there is no expert to remove.');
+  if (model.frozenWeights.size > 0)
+    throw new Error('pruneModel: the experts are frozen in fewer bytes; load the model with float32 weights.');
   refuseAdapters(
     model,
     (path) =>

@@ -53,7 +53,7 @@ const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
  * Mixtral or Qwen2-MoE is the same model; otherwise in our own, with `model_type` `therapeutic_moe`. Buffers stay float32.
  * Tensors come from the device one by one, so that memory holds one at a time.
  *
- * @throws when an adapter is attached (save it as an adapter, or merge it for good).
+ * @throws when the weights are frozen, or an adapter is attached (save it as an adapter, or merge it for good).
  */
 export async function saveModelDirectory(
   model: CausalLm,
@@ -100,6 +100,11 @@ async function writeModel(
   plan: CheckpointPlan,
   options: SaveModelOptions,
 ): Promise<void> {
+  if (model.frozenWeights.size > 0) {
+    throw new Error(
+      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
+    );
+  }
   refuseAdapters(
     model,
     (path) =>

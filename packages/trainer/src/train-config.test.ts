@@ -42,6 +42,10 @@ describe('resolveTrainConfig', () => {
       { training: { ...base.training, loraplusLrRatio: 16 } },
       'config: training.loraplusLrRatio is 16 but there is no adapter; set lora or leave it out.',
     ],
+    [
+      { model: { from: 'base', weights: 'int8' } },
+      'config: model.weights is int8, in which weights are frozen, and there is no adapter to train; set lora, or leave it out.',
+    ],
     [{ xyzzy_and_more: 3 }, 'config: unknown key xyzzy_and_more; known are seed, backend, precision, output'],
     [
       { training: { ...base.training, warmupSteps: 100 } },

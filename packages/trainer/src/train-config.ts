@@ -24,6 +24,8 @@ const model = section({
   overrides: optional(recordOf(anything), undefined),
   /** A model folder to go on from. */
   from: optional(text, undefined),
+  /** What its matrices are held as while an adapter is trained; all but float32 are frozen, in fewer bytes. */
+  weights: optional(oneOf('float32', 'bfloat16', 'float16', 'int8'), undefined),
 });
 
 type Initialisation = true | 'gaussian' | 'pissa' | `pissa_niter_${number}` | 'olora';
@@ -173,6 +175,11 @@ export function resolveTrainConfig(raw: unknown): TrainConfig {
     throw new Error('config: lora adapts a trained model; name its folder in model.from instead of model.preset.');
   }
   checkAdapter(config.lora);
+  if (from.weights !== undefined && from.weights !== 'float32' && config.lora === undefined) {
+    throw new Error(
+      `config: model.weights is ${from.weights}, in which weights are frozen, and there is no adapter to train; set lora, or leave it out.`,
+    );
+  }
   if (steps.loraplusLrRatio !== undefined && config.lora === undefined) {
     throw new Error(
       `config: training.loraplusLrRatio is ${steps.loraplusLrRatio} but there is no adapter; set lora or leave it out.`,

@@ -13,6 +13,7 @@ import {
   maxPositions,
 } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
+import { planFromArgs, planLines, planOptions } from './inspect-plan.js';
 import { loraOptions, readLoraOptions } from './lora-options.js';
 
 /** What `inspect --json` prints. */
@@ -61,6 +62,7 @@ export const inspectCommand = defineCommand({
     model: { type: 'string', description: 'checkpoint folder', valueHint: 'DIR' },
     config: { type: 'string', description: 'a config.json', valueHint: 'FILE' },
     ...loraOptions,
+    ...planOptions,
     json: { type: 'boolean', description: 'print one JSON object' },
   },
   async run({ args }) {
@@ -68,12 +70,14 @@ export const inspectCommand = defineCommand({
       throw new Error('name either --model DIR or --config FILE.');
     const lora = readLoraOptions(args);
     const file = args.config ?? join(args.model!, 'config.json');
-    const result = inspect(configFromJson(await readJson(file), file), lora);
+    const config = configFromJson(await readJson(file), file);
+    const plan = planFromArgs(args, config, lora);
+    const result = inspect(config, lora);
     if (args.json) {
-      console.log(JSON.stringify(result));
+      console.log(JSON.stringify({ ...result, ...(plan && { plan }) }));
       return;
     }
-    console.log(asLines(result).join('\n'));
+    console.log([...asLines(result), ...(plan ? planLines(plan) : [])].join('\n'));
   },
 });
 
