@@ -40,14 +40,25 @@ export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>)
   return { total, trainable: lora ? adapter : total, activePerToken };
 }
 
-/** `[inputSize, outputSize]` of the linears that an adapter would lie on, by path. @throws as `countParameters` does. */
+/**
+ * `[inputSize, outputSize]` of what an adapter would lie on, by path; of a stack of experts, of all that one token visits.
+ *
+ * @throws as `countParameters` does.
+ */
 export function adaptedLinears(
   config: ModelConfig,
   lora: Partial<LoraConfig>,
 ): ReadonlyMap<string, readonly [number, number]> {
   const { linears, stacks } = adaptableSizes(config);
   const plan = planLora('adaptedLinears', { linears: linears.keys(), stacks: stacks.keys() }, resolveLoraConfig(lora));
-  return new Map([...plan.linears.keys()].map((path) => [path, linears.get(path)!]));
+  const visited = config.mixture?.numExpertsPerTok ?? 0;
+  return new Map([
+    ...[...plan.linears.keys()].map((path) => [path, linears.get(path)!] as const),
+    ...[...plan.stacks.keys()].map((path) => {
+      const [, inputSize, outputSize] = stacks.get(path)!;
+      return [path, [visited * inputSize, visited * outputSize]] as const;
+    }),
+  ]);
 }
 
 /** How many layers hold a mixture and how many are dense, each with the number of one of them. */
