@@ -2,7 +2,7 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** What tokenizers of Hugging Face's lay beside a model's weights. */
-const names = [
+export const tokenizerFiles: readonly string[] = [
   'tokenizer.json',
   'tokenizer_config.json',
   'chat_template.jinja',
@@ -15,7 +15,7 @@ const names = [
 
 /** Copies a model's tokenizer, chat template included. @returns the names of the files that were there. */
 export function copyTokenizer(from: string, to: string): Promise<string[]> {
-  return copyPresent(names, from, to);
+  return copyPresent(tokenizerFiles, from, to);
 }
 
 /** Copies how a model likes to be sampled. @returns whether the file was there. */

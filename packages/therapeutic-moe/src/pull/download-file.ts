@@ -12,7 +12,7 @@ const WAIT_MS = 250;
 
 /**
  * Brings one file into a folder. It grows as `NAME.part` and gets its name when its content is what the hub lists; an
- * interrupted download goes on from the part, in the same run or a later one. A file that is there already stays.
+ * interrupted download goes on from the part, in the same run or a later one.
  *
  * @param onBytes hears of bytes as they come; `received` is false for those that were on disk.
  * @throws when the hub refuses, the connection breaks again and again, or the content is another one; that is removed.
@@ -24,7 +24,6 @@ export async function downloadFile(
   onBytes: (bytes: number, received: boolean) => void,
 ): Promise<void> {
   const target = join(directory, file.path);
-  if ((await sizeOf(target)) === file.bytes && (await hasContent(target, file))) return onBytes(file.bytes, false);
   const part = `${target}.part`;
   if ((await sizeOf(part)) > file.bytes) await rm(part);
   onBytes(await sizeOf(part), false);

@@ -21,7 +21,8 @@ export interface NeededFiles {
 
 export const INDEX = 'model.safetensors.index.json';
 
-const described = [
+/** What says what weights are, of a model and of an adapter. */
+export const described: readonly string[] = [
   'config.json',
   'generation_config.json',
   'tokenizer.json',
@@ -33,17 +34,14 @@ const described = [
 /**
  * Takes the files of a listing by name.
  *
- * @throws when a name in the listing would leave the folder that it is written to.
+ * @throws when a name in the listing would leave the folder that it is written to, or holds a control character.
  */
 export function filesOf(listing: readonly ListFileEntry[]): Map<string, HubFile> {
   for (const { path } of listing) {
-    if (
-      path.split(/[/\\]/).some((part) => part === '..' || part === '' || part.includes('\0')) ||
-      /^[a-z]:/i.test(path)
-    )
-      throw new Error(
-        `pull: the listing names ${JSON.stringify(path)}, which would leave its folder; nothing was written.`,
-      );
+    if (path.split(/[/\\]/).some((part) => part === '..' || part === '') || /^[a-z]:/i.test(path))
+      throw new Error(`pull: the listing names ${quoted(path)}, which would leave its folder; nothing was written.`);
+    if (/\p{Cc}/u.test(path))
+      throw new Error(`pull: the listing names ${quoted(path)}, with a control character; nothing was written.`);
   }
   const files = listing.filter(({ type, path }) => type === 'file' && !path.includes('/') && !path.includes('\\'));
   return new Map(
@@ -82,4 +80,10 @@ export function neededFiles(files: ReadonlyMap<string, HubFile>, where: string):
   }
   const pick = (paths: readonly string[]) => paths.flatMap((path) => files.get(path) ?? []);
   return { descriptions: pick([...described, ...(sharded ? [INDEX] : [])]), weights: pick(weights), sharded };
+}
+
+/** A name of a server's choice as a terminal may show it. */
+export function quoted(name: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(name).replace(/[^ -~]/g, escaped);
 }

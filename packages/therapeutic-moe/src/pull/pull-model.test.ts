@@ -105,6 +105,21 @@ describe('pullModel', () => {
     expect(hub.asked).toEqual([]);
   });
 
+  it.each([
+    ['model.safetensors', 'is no file of some/model at main; name a new folder with --output DIR'],
+    ['generation_config.json', 'is no file of some/model at main'],
+    ['config.json', 'is there with another content than in some/model at main'],
+    [shard(1), 'is there with another content'],
+  ])('asks for nothing and writes nothing where a folder holds another %s', async (name, says) => {
+    const { hub, pull } = await serve(sharded);
+    await writeFile(join(folder, name), 'of before');
+    await writeFile(join(folder, 'notes.txt'), 'of the reader');
+    await expect(pull()).rejects.toThrow(`pull: ${join(folder, name)} ${says}`);
+    expect(hub.asked).toEqual([]);
+    expect((await readdir(folder)).sort()).toEqual([name, 'notes.txt'].sort());
+    expect(await readFile(join(folder, name), 'utf8')).toBe('of before');
+  });
+
   it('gives up where no byte comes any more, and keeps what came', async () => {
     const { hub, pull } = await serve({ ...sharded, 'config.json': text('{}') });
     await pull();
@@ -153,7 +168,7 @@ describe('pullModel', () => {
         { 'config.json': text('{}'), 'pytorch_model.bin': weights(3) },
         'has no model.safetensors, only pytorch_model.bin; other formats are not read.',
       ],
-      [{ ...sharded, [shard(2)]: undefined }, `index.json names ${shard(2)}, which the repository does not have`],
+      [{ ...sharded, [shard(2)]: undefined }, `index.json names "${shard(2)}", which the repository does not have`],
     ] as const) {
       const present = Object.fromEntries(Object.entries(files).filter(([, file]) => file)) as Record<
         string,
@@ -173,6 +188,15 @@ describe('pullModel', () => {
       );
     },
   );
+});
+
+it('never shows a control character of a name', async () => {
+  expect(() => filesOf([{ type: 'file', path: 'a\u001b[2J\u009b.json', size: 1, oid: '' }])).toThrow(
+    'the listing names "a\\u001b[2J\\u009b.json", with a control character; nothing was written.',
+  );
+  const index = text(JSON.stringify({ weight_map: { a: 'model-\u009b2J.safetensors' } }));
+  const { pull } = await serve({ ...sharded, 'model.safetensors.index.json': index });
+  await expect(pull()).rejects.toThrow(/^[ -~]*$/);
 });
 
 describe('the command', () => {

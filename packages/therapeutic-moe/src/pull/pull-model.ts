@@ -4,8 +4,9 @@ import { listFiles, modelInfo } from '@huggingface/hub';
 import { parseShardIndex } from '@therapeutic-moe/checkpoint';
 import { downloadFile } from './download-file.js';
 import type { DownloadProgress } from './download-progress.js';
-import { filesOf, type HubFile, INDEX, neededFiles } from './hub-files.js';
+import { filesOf, type HubFile, INDEX, neededFiles, quoted } from './hub-files.js';
 import { type HubPlace, refusal } from './hub-place.js';
+import { presentFiles } from './present-files.js';
 
 /** What was brought. */
 export interface PulledModel {
@@ -19,9 +20,11 @@ export interface PulledModel {
 
 /**
  * Brings what a model or an adapter needs from a hub into a folder: descriptions, tokenizer, safetensors. Every file's
- * content is checked; what is there already is kept, what was interrupted goes on.
+ * content is checked; what is there already is kept, what was interrupted goes on. A folder with other files that would
+ * be read as a part of the model is refused before anything is written.
  *
- * @throws saying why, when the hub refuses, the repository is no such model, or a content is not the one listed.
+ * @throws saying why, when the hub refuses, the repository is no such model, the folder holds another one, or a content
+ *   is not the one listed.
  */
 export async function pullModel(place: HubPlace, directory: string, progress: DownloadProgress): Promise<PulledModel> {
   const commit = await commitOf(place);
@@ -29,11 +32,14 @@ export async function pullModel(place: HubPlace, directory: string, progress: Do
   const where = `${place.repo} at ${place.revision}`;
   const files = filesOf(await listingOf(hub));
   const { descriptions, weights, sharded } = neededFiles(files, where);
+  const possibleShards = sharded ? [...files.values()].filter(({ path }) => path.endsWith('.safetensors')) : [];
+  const present = await presentFiles(directory, [...descriptions, ...weights, ...possibleShards], where);
   await mkdir(directory, { recursive: true });
   const bring = async (wanted: readonly HubFile[]) => {
     for (const file of wanted) {
       progress.start(file.path);
-      await downloadFile(hub, file, directory, (bytes, received) => progress.add(bytes, received));
+      if (present.has(file.path)) progress.add(file.bytes, false);
+      else await downloadFile(hub, file, directory, (bytes, received) => progress.add(bytes, received));
     }
   };
   try {
@@ -79,7 +85,7 @@ async function shardsOf(indexPath: string, files: ReadonlyMap<string, HubFile>, 
   const names = new Set(parseShardIndex(await readFile(indexPath, 'utf8'), indexPath).values());
   return [...names].sort().map((name) => {
     const file = files.get(name);
-    if (!file) throw new Error(`pull: ${where}: ${INDEX} names ${name}, which the repository does not have.`);
+    if (!file) throw new Error(`pull: ${where}: ${INDEX} names ${quoted(name)}, which the repository does not have.`);
     return file;
   });
 }
