@@ -17,6 +17,7 @@ import {
 } from '@therapeutic-moe/model';
 import { fillFolder } from './fill-folder.js';
 import { findAdapter } from './find-adapter.js';
+import { requireAdapter } from './require-adapter.js';
 import { copyGenerationConfig, copyTokenizer } from './tokenizer-files.js';
 
 /** What `export --format hf` is told. */
@@ -52,9 +53,12 @@ export interface ExportedModel extends Pick<HuggingFaceForm, 'family' | 'changes
  */
 export async function exportModel(options: ExportModelOptions): Promise<ExportedModel> {
   const { model: source, output } = options;
-  requireHuggingFaceForm(await readModelConfig(source)); // before a backend starts and weights are read
+  const config = await readModelConfig(source); // all checks before a backend starts and weights are read
+  requireHuggingFaceForm(config);
+  const adapter = options.adapter === undefined ? undefined : await peftFolder(options.adapter);
+  if (adapter !== undefined) await requireAdapter(adapter, config);
   return fillFolder(output, async () => {
-    const { form, drift } = await writeWeights(options);
+    const { form, drift } = await writeWeights({ ...options, ...(adapter !== undefined && { adapter }) });
     const tokenizer = await copyTokenizer(source, output);
     if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
     return {
@@ -89,18 +93,21 @@ async function writeGenerationConfig({ config }: HuggingFaceForm, output: string
   await writeFileAtomic(join(output, 'generation_config.json'), `${json}\n`);
 }
 
+/** Where the PEFT files of an adapter lie. @throws when a training run has not written any yet. */
+async function peftFolder(directory: string): Promise<string> {
+  const found = await findAdapter(directory);
+  if (found.kind === 'peft') return found.folder;
+  throw new Error(
+    `${found.folder} is a checkpoint of a training run; write its adapter with export --format peft first, then merge that.`,
+  );
+}
+
 async function mergeAdapter(
   model: CausalLm,
-  directory: string,
+  folder: string,
   dtype: ExportModelOptions['dtype'],
 ): Promise<MergeDrift[]> {
-  const found = await findAdapter(directory);
-  if (found.kind === 'checkpoint') {
-    throw new Error(
-      `${found.folder} is a checkpoint of a training run; write its adapter with export --format peft first, then merge that.`,
-    );
-  }
-  const adapter = await loadAdapter(model, found.folder);
+  const adapter = await loadAdapter(model, folder);
   const drift = await mergeDrift(adapter, dtype);
   mergeLora(model, adapter);
   return drift;

@@ -28,14 +28,33 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
-it('frees the weights when the adapter cannot be read', async () => {
+it('frees the weights when the adapter does not fit after all', async () => {
   const first = await loadModel(folder, { backend: 'cpu' });
   first.dispose();
+  const adapter = await adapterFolder('renamed', 1, 4);
+  const file = join(adapter, 'adapter_model.safetensors');
+  const bytes = await readFile(file);
+  await writeFile(file, bytes.toString('latin1').replace('q_proj.lora_A', 'x_proj.lora_A'), 'latin1');
   const before = tf.memory().numTensors;
-  await expect(loadModel(folder, { backend: 'cpu', adapter: join(folder, 'no-adapter') })).rejects.toThrow(
-    'no-adapter',
-  );
+  await expect(loadModel(folder, { backend: 'cpu', adapter })).rejects.toThrow('x_proj');
   expect(tf.memory().numTensors).toBe(before);
+});
+
+it('refuses adapters that are none or of another base before a backend starts', async () => {
+  const wide = await adapterFolder('wide', 1, 4);
+  const file = join(wide, 'adapter_config.json');
+  const json = JSON.parse(await readFile(file, 'utf8'));
+  const backend = 'none such' as never;
+  const refuses = async (says: string) => {
+    await expect(loadModel(folder, { backend, adapter: wide })).rejects.toThrow(says);
+    await expect(loadModel(folder, { backend, adapters: { calm: wide } })).rejects.toThrow(says);
+  };
+  await writeFile(file, JSON.stringify({ ...json, r: 3 }));
+  await refuses('was it made for another base?');
+  await writeFile(file, JSON.stringify({ ...json, target_modules: ['none_proj'] }));
+  await refuses('wide: the adapter does not fit this model: ');
+  await rm(file);
+  await refuses('a PEFT adapter folder holds adapter_config.json');
 });
 
 it('keeps conversations as it is asked to', async () => {

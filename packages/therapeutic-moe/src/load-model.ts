@@ -16,6 +16,7 @@ import {
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
+import { requireAdapter } from './require-adapter.js';
 
 /** How a model is loaded. */
 export interface LoadModelOptions {
@@ -57,10 +58,13 @@ export async function loadModel(
   if (options.adapter && options.adapters)
     throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
   const { weights = 'float32' } = options;
-  const { vocabSize } = await readModelConfig(directory);
+  const config = await readModelConfig(directory);
+  const { vocabSize } = config;
   const tokenizer = await Tokenizer.fromDirectory(directory);
   checkVocabulary(tokenizer, vocabSize, directory);
   const read = await readGenerationDefaults(directory, vocabSize);
+  for (const folder of [options.adapter ?? [], Object.values(options.adapters ?? {})].flat())
+    await requireAdapter(folder, config);
   await useBackend(options.backend ?? 'auto', { logger: options.logger });
   const decoder = await loadModelDirectory(directory, { weights });
   try {

@@ -90,6 +90,20 @@ describe('export --format hf', () => {
     expect(await readdir(folder)).toEqual(['own']);
   });
 
+  it('refuses an adapter that is none or of another base before a backend starts', async () => {
+    const hfWith = (adapter: string) =>
+      exportTo('--format', 'hf', '--model', mixtral, '--backend', 'none such', '--adapter', adapter);
+    expect((await hfWith(join(folder, 'mistyped'))).err).toContain('mistyped holds no adapter');
+    const other = join(folder, 'other');
+    await cp(join(mixtral, 'adapter'), other, { recursive: true });
+    const config = JSON.parse(await readFile(join(other, 'adapter_config.json'), 'utf8'));
+    await writeFile(join(other, 'adapter_config.json'), JSON.stringify({ ...config, r: config.r + 1 }));
+    expect((await hfWith(other)).err).toMatch(
+      /other: the adapter holds \d+ numbers, .* was it made for another base\?/,
+    );
+    expect(await readdir(folder)).toEqual(['other']);
+  });
+
   it('writes into no folder with other files, and into a fresh clone', async () => {
     await mkdir(output);
     await writeFile(join(output, '.gitattributes'), '');
