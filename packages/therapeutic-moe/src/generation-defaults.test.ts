@@ -53,9 +53,25 @@ describe('readGenerationDefaults', () => {
   });
 
   it('refuses ways to generate that are not implemented, and takes them where they change nothing', async () => {
-    await write({ num_beams: 1, min_p: null, typical_p: 1, no_repeat_ngram_size: 0, bad_words_ids: [] });
+    await write({
+      num_beams: 1,
+      min_p: null,
+      typical_p: 1,
+      no_repeat_ngram_size: 0,
+      bad_words_ids: [],
+      token_healing: false,
+    });
     expect((await readGenerationDefaults(folder, 1000)).topP).toBe(0.95);
-    for (const field of [{ num_beams: 4 }, { min_p: 0.05 }, { suppress_tokens: [3] }]) {
+    for (const field of [
+      { num_beams: 4 },
+      { min_p: 0.05 },
+      { suppress_tokens: [3] },
+      { force_words_ids: [[3]] },
+      { constraints: [{}] },
+      { encoder_repetition_penalty: 1.2 },
+      { watermarking_config: {} },
+      { token_healing: true },
+    ]) {
       await write(field);
       await expect(readGenerationDefaults(folder, 1000)).rejects.toThrow(
         `${Object.keys(field)} is ${JSON.stringify(Object.values(field)[0])}, which is not implemented; take the field out`,
@@ -68,6 +84,17 @@ describe('readGenerationDefaults', () => {
     await expect(readGenerationDefaults(folder, 1000)).rejects.toThrow(
       'guidance_scale must be a number from 1 to 20, got 0.5',
     );
+    for (const [content, says] of [
+      [null, 'generation_config.json must hold an object, got null.'],
+      [[1], 'generation_config.json must hold an object, got a list.'],
+      [{ do_sample: 'no' }, 'do_sample must be true or false, got "no".'],
+      [{ top_k: 2.5 }, 'top_k must be a whole number from 0 to 1000000, got 2.5.'],
+      [{ max_new_tokens: 1.5 }, 'max_new_tokens must be a whole number from 1 to 1000000, got 1.5.'],
+      [{ bos_token_id: [1, 2] }, 'bos_token_id must be one token id, got [1,2].'],
+    ] as const) {
+      await write(content);
+      await expect(readGenerationDefaults(folder, 1000)).rejects.toThrow(says);
+    }
     await write('{');
     await expect(readGenerationDefaults(folder, 1000)).rejects.toThrow('generation_config.json is not valid JSON');
   });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseJson } from './parse-json.js';
 
 /** How a model samples unless it is asked otherwise. */
 export interface GenerationDefaults {
@@ -34,6 +35,8 @@ const fields = {
   guidance_scale: ['guidanceScale', 1, 20],
 } as const;
 
+const wholeFields: readonly string[] = ['top_k', 'max_new_tokens'];
+
 /** Fields that would change what is generated and are not implemented, with the values that change nothing. */
 const neutral: Readonly<Record<string, readonly unknown[]>> = {
   num_beams: [1],
@@ -57,6 +60,11 @@ const neutral: Readonly<Record<string, readonly unknown[]>> = {
   bad_words_ids: [],
   sequence_bias: [],
   stop_strings: [],
+  force_words_ids: [],
+  constraints: [],
+  encoder_repetition_penalty: [1],
+  watermarking_config: [],
+  token_healing: [false],
 };
 
 /**
@@ -73,18 +81,16 @@ export async function readGenerationDefaults(directory: string, vocabSize: numbe
     throw error;
   });
   if (text === undefined) return withoutFile;
-  let json: Record<string, unknown>;
-  try {
-    json = JSON.parse(text) as Record<string, unknown>;
-  } catch (cause) {
-    throw new Error(`${file} is not valid JSON.`, { cause });
-  }
+  const json = readObject(text, file);
   const read: Record<string, number> = {};
   for (const [name, [key, low, high]] of Object.entries(fields)) {
     const value = json[name];
     if (value === undefined || value === null) continue;
-    if (typeof value !== 'number' || !(value >= low && value <= high)) {
-      throw new Error(`${file}: ${name} must be a number from ${low} to ${high}, got ${JSON.stringify(value)}.`);
+    const whole = wholeFields.includes(name);
+    if (typeof value !== 'number' || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
+      throw new Error(
+        `${file}: ${name} must be a ${whole ? 'whole ' : ''}number from ${low} to ${high}, got ${JSON.stringify(value)}.`,
+      );
     }
     read[key] = value;
   }
@@ -97,14 +103,27 @@ export async function readGenerationDefaults(directory: string, vocabSize: numbe
   }
   if (read.topK === 0) delete read.topK; // Hugging Face's way to turn it off
   const stopTokens = tokensOf(json.eos_token_id, 'eos_token_id', vocabSize, file);
-  const [bosTokenId] = tokensOf(json.bos_token_id, 'bos_token_id', vocabSize, file);
+  const [bosTokenId, ...others] = tokensOf(json.bos_token_id, 'bos_token_id', vocabSize, file);
+  if (others.length > 0)
+    throw new Error(`${file}: bos_token_id must be one token id, got ${JSON.stringify(json.bos_token_id)}.`);
   return Object.freeze({
     ...withoutFile,
     ...read,
-    ...(json.do_sample === false && { temperature: 0 }),
+    ...(isGreedy(json, file) && { temperature: 0 }),
     ...(stopTokens.length > 0 && { stopTokens }),
     ...(bosTokenId !== undefined && { bosTokenId }),
   });
+}
+
+function readObject(text: string, file: string): Readonly<Record<string, unknown>> {
+  const json = parseJson(text, file);
+  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
+  throw new Error(`${file} must hold an object, got ${Array.isArray(json) ? 'a list' : JSON.stringify(json)}.`);
+}
+
+function isGreedy({ do_sample: sampled }: Readonly<Record<string, unknown>>, file: string): boolean {
+  if (typeof (sampled ?? true) === 'boolean') return sampled === false;
+  throw new Error(`${file}: do_sample must be true or false, got ${JSON.stringify(sampled)}.`);
 }
 
 /** One id or a list of them. */

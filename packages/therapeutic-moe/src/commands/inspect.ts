@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { LoraConfig } from '@therapeutic-moe/lora';
 import {
   blockValuesPerToken,
@@ -11,8 +10,10 @@ import {
   kvValuesPerToken,
   type ModelConfig,
   maxPositions,
+  readModelConfig,
 } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
+import { parseJson } from '../parse-json.js';
 import { planFromArgs, planLines, planOptions } from './inspect-plan.js';
 import { loraOptions, readLoraOptions } from './lora-options.js';
 
@@ -69,8 +70,7 @@ export const inspectCommand = defineCommand({
     if ((args.model === undefined) === (args.config === undefined))
       throw new Error('name either --model DIR or --config FILE.');
     const lora = readLoraOptions(args);
-    const file = args.config ?? join(args.model!, 'config.json');
-    const config = configFromJson(await readJson(file), file);
+    const config = await (args.config === undefined ? readModelConfig(args.model!) : readConfigFile(args.config));
     const plan = planFromArgs(args, config, lora);
     const result = inspect(config, lora);
     if (args.json) {
@@ -106,13 +106,9 @@ function grouped(count: number): string {
   return count.toLocaleString('en');
 }
 
-async function readJson(file: string): Promise<Record<string, unknown>> {
+async function readConfigFile(file: string): Promise<ModelConfig> {
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     throw new Error(`${file} cannot be read (${cause.code}).`, { cause });
   });
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch (cause) {
-    throw new Error(`${file} is not valid JSON.`, { cause });
-  }
+  return configFromJson(parseJson(text, file), file);
 }
