@@ -1,13 +1,17 @@
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { loadModelDirectory } from '@therapeutic-moe/model';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runCommandLine } from '../src/run-command-line.js';
 
+/** A Python with torch and transformers; without it that test is reported as skipped. */
+const python = process.env.TMOE_PEERS_PYTHON ?? '';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const guide = readFileSync(join(root, 'docs/guides/bring-your-base-model.md'), 'utf8');
 const commands = [...guide.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block]) => block!.trim().split('\n'));
@@ -65,6 +69,19 @@ describe('the guide Bring your base model', () => {
     expect(of('export --format hf --model runs/trained-experts')).toContain('Qwen2-MoE');
     expect(await expertsApart('runs/experts')).toBe(0);
     expect(await expertsApart('runs/trained-experts/model')).toBeGreaterThan(0);
+    const [firstOfExperts, lastOfExperts] = await lossesOf('runs/expert-lora/train.jsonl');
+    expect(lastOfExperts).toBeLessThan(firstOfExperts! / 2);
+    expect(await expertsApart('runs/expert-lora/model')).toBeGreaterThan(0);
+    const plan = of('inspect --config')!;
+    expect(plan).toMatch(/ {2}all {13}46,487,130,112 {2}fits 80,000,000,000/);
+    const long = JSON.parse(
+      await runLine(`${[...said.keys()].find((line) => line.includes('--seq 512'))!.replace('512', '2048')} --json`),
+    );
+    const { total, activations, checkpointedTotal } = long.plan.training;
+    expect([total, activations, checkpointedTotal].map((bytes) => (bytes / 1e9).toFixed(1))).toEqual(
+      ['103.5', '73.8', '33.2'].map((figure) => guide.includes(figure) && figure),
+    );
+    expect((long.bytes.float32 / 1e9).toFixed(0)).toBe('49');
     const names = JSON.parse(await readFile('runs/peft/adapter_config.json', 'utf8'));
     expect(names.base_model_name_or_path).toBe('my-name/my-base');
   }, 240_000);
@@ -78,6 +95,19 @@ describe('the guide Bring your base model', () => {
     for (const [i, logit] of one.logits.entries()) expect(other.logits[i]).toBeCloseTo(logit, 4);
   });
 });
+
+it.skipIf(python === '')(
+  'shows Python that says of the base what the command says',
+  async () => {
+    const [, block] = /```python\n([\s\S]*?)```/.exec(guide)!;
+    const { stdout } = await promisify(execFile)(python, ['-c', block!]);
+    const ours = await runLine(
+      'npx therapeutic-moe logits --model examples/bring-your-base-model/base --ids 5,6,7,8 --json',
+    );
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(ours).allArgmax);
+  },
+  240_000,
+);
 
 /** The largest difference of the first two experts of layer 1. */
 async function expertsApart(directory: string): Promise<number> {
