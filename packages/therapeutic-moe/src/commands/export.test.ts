@@ -243,7 +243,7 @@ describe('export', () => {
     ],
     [
       ['--format', 'hf', '--model', mixtral, '--max-shard-size', '5 cats'],
-      "must be a size such as 5GB or 500MB, got '5 cats'.",
+      "--max-shard-size must be a size such as 80GB (80e9 bytes), 500MB or 24GiB, got '5 cats'.",
     ],
     [['--format', 'hf', '--model', mixtral, '--base-name', 'x'], '--base-name belongs to --format peft; leave it out.'],
     [['--format', 'peft', '--adapter', mixtral, '--model', mixtral], '--model belongs to --format hf; leave it out.'],

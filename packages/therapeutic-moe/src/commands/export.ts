@@ -6,6 +6,7 @@ import { type ExportedModel, exportModel } from '../export-model.js';
 import { fillFolder } from '../fill-folder.js';
 import { findAdapter } from '../find-adapter.js';
 import { errorLogger, modelOptions } from './model-options.js';
+import { readBytes } from './numbers.js';
 
 const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 type Dtype = keyof typeof dtypes;
@@ -103,14 +104,4 @@ async function runPeft({ adapter, output, 'base-name': baseName }: Args, dtype: 
 function readDtype(text: string): Dtype {
   if (Object.hasOwn(dtypes, text)) return text as Dtype;
   throw new Error(`--dtype must be float32, float16 or bfloat16, got '${text}'.`);
-}
-
-const units = { '': 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 };
-
-/** A number of bytes, as transformers writes them. @throws naming the option and what came. */
-function readBytes(option: string, text: string): number {
-  const [, count, unit = ''] = /^(\d+(?:\.\d+)?) ?([KMGT]i?B)?$/i.exec(text) ?? [];
-  const bytes = Number(count) * units[unit.toUpperCase() as keyof typeof units];
-  if (bytes >= 1) return bytes;
-  throw new Error(`--${option} must be a size such as 5GB or 500MB, got '${text}'.`);
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from 'citty';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -42,8 +43,20 @@ describe('inspect --precision', () => {
     );
     await expect(run(inspectCommand, ...config, '--seq', '3')).rejects.toThrow('--seq needs --precision');
     await expect(run(inspectCommand, ...config, '--precision', 'int8', '--card', '80')).rejects.toThrow(
-      "--card must be a size such as 80GB (80e9 bytes) or 24GiB, got '80'.",
+      "--card must be a size such as 80GB (80e9 bytes), 500MB or 24GiB, got '80'.",
     );
+  });
+
+  it('plans for no more positions than the model serves', async () => {
+    const { max_position_embeddings: positions } = JSON.parse(readFileSync(`${fixture}config.json`, 'utf8'));
+    const plan = ['--precision', 'int8', '--json'];
+    for (const option of ['seq', 'serve-tokens'])
+      await expect(run(inspectCommand, ...config, ...plan, `--${option}`, `${positions + 1}`)).rejects.toThrow(
+        `--${option} is ${positions + 1}, the model serves ${positions} positions`,
+      );
+    vi.restoreAllMocks();
+    const usual = JSON.parse(await run(inspectCommand, ...config, ...plan)).plan.options;
+    expect(usual).toMatchObject({ seq: Math.min(2048, positions), serveTokens: Math.min(8192, positions) });
   });
 });
 

@@ -1,6 +1,12 @@
-import { type MemoryPlan, type MemoryPlanOptions, type ModelConfig, memoryPlan } from '@therapeutic-moe/model';
+import {
+  type MemoryPlan,
+  type MemoryPlanOptions,
+  type ModelConfig,
+  maxPositions,
+  memoryPlan,
+} from '@therapeutic-moe/model';
 import { readPrecision } from './model-options.js';
-import { readNumber } from './numbers.js';
+import { readBytes, readNumber } from './numbers.js';
 
 /** Options of `inspect` that ask for a memory plan. */
 export const planOptions = {
@@ -9,8 +15,11 @@ export const planOptions = {
     description: 'plan memory with weights as float32, bfloat16, float16 or int8, to train an adapter and to serve',
   },
   batch: { type: 'string', description: 'sequences of a planned training step; default 1' },
-  seq: { type: 'string', description: 'tokens of each; default 2048' },
-  'serve-tokens': { type: 'string', description: 'tokens of a planned session; default 8192' },
+  seq: { type: 'string', description: 'tokens of each; default 2048, or all that the model serves' },
+  'serve-tokens': {
+    type: 'string',
+    description: 'tokens of a planned session; default 8192, or all that the model serves',
+  },
   card: { type: 'string', description: 'memory that the plan should fit, such as 80GB or 24GiB; default 80GB' },
 } as const;
 
@@ -34,17 +43,23 @@ export function planFromArgs(
     if (alone) throw new Error(`--${alone} needs --precision, what the weights of the plan are held as.`);
     return undefined;
   }
-  const count = (name: 'batch' | 'seq' | 'serve-tokens', fallback: string) =>
-    readNumber(name, others[name] ?? fallback, { min: 1, max: 2 ** 31 - 1, whole: true });
+  const positions = maxPositions(config);
+  const tokens = (name: 'seq' | 'serve-tokens', usual: number) => {
+    const count = readNumber(name, others[name] ?? `${Math.min(usual, positions)}`, wholes);
+    if (count <= positions) return count;
+    throw new Error(`--${name} is ${count}, the model serves ${positions} positions; plan for as many at most.`);
+  };
   const options = {
     weights: readPrecision(precision),
-    batch: count('batch', '1'),
-    seq: count('seq', '2048'),
-    serveTokens: count('serve-tokens', '8192'),
+    batch: readNumber('batch', others.batch ?? '1', wholes),
+    seq: tokens('seq', 2048),
+    serveTokens: tokens('serve-tokens', 8192),
   };
-  const card = readBytes(others.card ?? '80GB');
+  const card = readBytes('card', others.card ?? '80GB');
   return { ...memoryPlan(config, { ...options, ...(lora && { lora }) }), options, card };
 }
+
+const wholes = { min: 1, max: 2 ** 31 - 1, whole: true };
 
 /** The plan in lines, bytes in every one. */
 export function planLines({ options, card, training, serving, ...plan }: PrintedPlan): string[] {
@@ -93,15 +108,6 @@ function fits(bytes: number, card: number): string {
   return bytes <= card
     ? `fits ${grouped(card)}, ${apart} to spare`
     : `does not fit ${grouped(card)}, ${apart} too many`;
-}
-
-const units = { GB: 1e9, GiB: 2 ** 30 } as const;
-
-/** @throws when the text is no number of GB or GiB. */
-function readBytes(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(GB|GiB)$/.exec(text) ?? [];
-  if (!number) throw new Error(`--card must be a size such as 80GB (80e9 bytes) or 24GiB, got '${text}'.`);
-  return Number(number) * units[unit as keyof typeof units];
 }
 
 function grouped(count: number): string {
