@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
-import { writeFileAtomic } from '@therapeutic-moe/checkpoint';
+import { openCheckpoint, writeFileAtomic } from '@therapeutic-moe/checkpoint';
 import { type MergeDrift, mergeDrift } from '@therapeutic-moe/lora';
 import {
   type CausalLm,
@@ -20,6 +20,8 @@ import { findAdapter } from './find-adapter.js';
 import { requireAdapter } from './require-adapter.js';
 import { copyGenerationConfig, copyTokenizer } from './tokenizer-files.js';
 
+type StoredDtype = NonNullable<SaveModelOptions['dtype']>;
+
 /** What `export --format hf` is told. */
 export interface ExportModelOptions {
   /** A checkpoint folder in any layout. */
@@ -28,7 +30,8 @@ export interface ExportModelOptions {
   readonly adapter?: string;
   /** A new or empty folder. */
   readonly output: string;
-  readonly dtype: NonNullable<SaveModelOptions['dtype']>;
+  /** Default as the model is stored; float32 where that is in 8 bits. */
+  readonly dtype?: SaveModelOptions['dtype'];
   readonly maxShardBytes: number;
   readonly backend: BackendChoice;
   readonly logger: Logger;
@@ -36,6 +39,7 @@ export interface ExportModelOptions {
 
 /** What was written. */
 export interface ExportedModel extends Pick<HuggingFaceForm, 'family' | 'changes'> {
+  readonly dtype: StoredDtype;
   /** How many weight files, and their bytes. */
   readonly files: number;
   readonly bytes: number;
@@ -57,15 +61,33 @@ export async function exportModel(options: ExportModelOptions): Promise<Exported
   requireHuggingFaceForm(config);
   const adapter = options.adapter === undefined ? undefined : await peftFolder(options.adapter);
   if (adapter !== undefined) await requireAdapter(adapter, config);
+  const stored = await storedAs(source);
+  const { dtype = stored.dtype } = options;
   return fillFolder(output, async () => {
-    const { form, drift } = await writeWeights({ ...options, ...(adapter !== undefined && { adapter }) });
+    const { form, drift } = await writeWeights({ ...options, dtype, ...(adapter !== undefined && { adapter }) });
     const tokenizer = await copyTokenizer(source, output);
     if (!(await copyGenerationConfig(source, output))) await writeGenerationConfig(form, output);
     return {
-      ...{ family: form.family, changes: form.changes, drift, tokenizer: tokenizer.includes('tokenizer.json') },
+      ...{ family: form.family, dtype, drift, tokenizer: tokenizer.includes('tokenizer.json') },
+      changes: [...form.changes, ...(stored.int8 ? [changeFromInt8] : [])],
       ...(await weightFiles(output)),
     };
   });
+}
+
+const changeFromInt8 = 'weights that were stored in 8 bits are floats now, and quantization_config is left out';
+
+/** What the floats of a checkpoint are stored as, read from its headers. A type that is not written is left to loading. */
+async function storedAs(directory: string): Promise<{ dtype: StoredDtype; int8: boolean }> {
+  const reader = await openCheckpoint(directory);
+  try {
+    const int8 = reader.names.some((name) => reader.entry(name).dtype === 'I8');
+    const norm = reader.names.find((name) => name === 'model.norm.weight');
+    const found = norm !== undefined && reader.entry(norm).dtype;
+    return { dtype: int8 || (found !== 'F16' && found !== 'BF16') ? 'F32' : found, int8 };
+  } finally {
+    await reader.close();
+  }
 }
 
 async function writeWeights({
@@ -73,7 +95,7 @@ async function writeWeights({
   logger,
   output,
   ...options
-}: ExportModelOptions): Promise<{ form: HuggingFaceForm; drift: MergeDrift[] }> {
+}: ExportModelOptions & { dtype: StoredDtype }): Promise<{ form: HuggingFaceForm; drift: MergeDrift[] }> {
   const { dtype, maxShardBytes } = options;
   await useBackend(backend, { logger });
   const model = await loadModelDirectory(options.model);
@@ -102,11 +124,7 @@ async function peftFolder(directory: string): Promise<string> {
   );
 }
 
-async function mergeAdapter(
-  model: CausalLm,
-  folder: string,
-  dtype: ExportModelOptions['dtype'],
-): Promise<MergeDrift[]> {
+async function mergeAdapter(model: CausalLm, folder: string, dtype: StoredDtype): Promise<MergeDrift[]> {
   const adapter = await loadAdapter(model, folder);
   const drift = await mergeDrift(adapter, dtype);
   mergeLora(model, adapter);

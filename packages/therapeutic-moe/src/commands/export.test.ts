@@ -9,6 +9,7 @@ import { attachLora, resolveLoraConfig, saveAdapter } from '@therapeutic-moe/lor
 import { CausalLm, loadModelDirectory, presets, resolveConfig, saveModelDirectory } from '@therapeutic-moe/model';
 import { saveTrainCheckpoint, type TrainState } from '@therapeutic-moe/trainer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { writeStored } from '../../../model/test/write-stored.js';
 import { loadModel } from '../load-model.js';
 import { runCommandLine } from '../run-command-line.js';
 
@@ -61,7 +62,7 @@ describe('export --format hf', () => {
   });
 
   it('takes tokenizer, chat template and sampling along, and cuts into shards that hold the same bits', async () => {
-    const { code, out } = await hf(modelDirectory, '--max-shard-size', '12 MB');
+    const { code, out } = await hf(modelDirectory, '--max-shard-size', '12 MB', '--dtype', 'float32');
     expect([code, out]).toEqual([0, expect.stringMatching(/: Mixtral, float32, [\d,]+ bytes in 3 weight files$/)]);
     for (const name of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'])
       expect(await readFile(join(output, name))).toEqual(await readFile(join(modelDirectory, name)));
@@ -128,6 +129,23 @@ describe('export --format hf', () => {
     expect(await readdir(output)).toEqual(['.gitattributes']);
   });
 
+  it('stores as the model is stored, unless it is told or that is 8 bits, which it says', async () => {
+    const source = join(folder, 'stored');
+    const model = await loadModelDirectory(mixtral);
+    await saveModelDirectory(model, source, { dtype: 'BF16' });
+    model.dispose();
+    expect((await hf(source)).out).toContain(': Mixtral, bfloat16, ');
+    expect((await json('config.json')).dtype).toBe('bfloat16');
+    await rm(output, { recursive: true });
+    expect((await hf(source, '--dtype', 'float16')).out).toContain(': Mixtral, float16, ');
+    await rm(output, { recursive: true });
+    await storeInt8(source, 'model.layers.0.self_attn.q_proj');
+    const { out } = await hf(source);
+    expect(out).toContain(': Mixtral, float32, ');
+    expect(out).toContain('changed: weights that were stored in 8 bits are floats now');
+    expect(await json('config.json')).not.toHaveProperty('quantization_config');
+  });
+
   it('says that a shared expert of zeros was added where Qwen2-MoE needs one', async () => {
     const config = resolveConfig({
       ...{ vocabSize: 13, hiddenSize: 5, intermediateSize: 7, numHiddenLayers: 2, numAttentionHeads: 1, headDim: 6 },
@@ -146,6 +164,23 @@ describe('export --format hf', () => {
     });
   });
 });
+
+/** Stores one linear of a checkpoint as bitsandbytes does in 8 bits. */
+async function storeInt8(directory: string, linear: string): Promise<void> {
+  const file = join(directory, 'model.safetensors');
+  const reader = await openCheckpoint(file);
+  const [rows, columns] = reader.entry(`${linear}.weight`).shape as [number, number];
+  await reader.close();
+  const scales = new Uint8Array(new Float32Array(rows).fill(1).buffer);
+  await writeStored(file, [
+    { name: `${linear}.weight`, dtype: 'I8', shape: [rows, columns], bytes: new Uint8Array(rows * columns).fill(3) },
+    { name: `${linear}.SCB`, dtype: 'F32', shape: [rows], bytes: scales },
+  ]);
+  const config = join(directory, 'config.json');
+  const quantization = { quant_method: 'bitsandbytes', load_in_8bit: true };
+  const json = { ...JSON.parse(await readFile(config, 'utf8')), quantization_config: quantization };
+  await writeFile(config, JSON.stringify(json));
+}
 
 /** Writes a safetensors file again with other values. */
 async function change(file: string, edit: (data: Float32Array) => void): Promise<void> {

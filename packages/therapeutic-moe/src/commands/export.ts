@@ -5,11 +5,9 @@ import { defineCommand } from 'citty';
 import { type ExportedModel, exportModel } from '../export-model.js';
 import { fillFolder } from '../fill-folder.js';
 import { findAdapter } from '../find-adapter.js';
+import { dtypeName, readDtype, type StoredDtype } from './dtypes.js';
 import { errorLogger, modelOptions } from './model-options.js';
 import { readBytes } from './numbers.js';
-
-const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
-type Dtype = keyof typeof dtypes;
 
 /** Options that one format alone has. */
 const options = { hf: ['model', 'max-shard-size', 'backend'], peft: ['base-name'] } as const;
@@ -26,7 +24,10 @@ export const exportCommand = defineCommand({
       description: 'PEFT folder or output of a LoRA run; hf merges it in, peft writes it',
       valueHint: 'DIR',
     },
-    dtype: { type: 'string', description: 'float32, float16 or bfloat16', default: 'float32' },
+    dtype: {
+      type: 'string',
+      description: 'float32, float16 or bfloat16; default hf: as the model is stored, peft: float32',
+    },
     'max-shard-size': { type: 'string', description: 'hf: most bytes of a weight file; default 5GB' },
     'base-name': { type: 'string', description: 'peft: base_model_name_or_path; default what the adapter says' },
     backend: { type: 'string', description: `hf: ${modelOptions.backend.description}; default auto` },
@@ -37,7 +38,7 @@ export const exportCommand = defineCommand({
     const [other, foreign] = format === 'hf' ? (['peft', options.peft] as const) : (['hf', options.hf] as const);
     const stray = foreign.find((name) => args[name] !== undefined);
     if (stray) throw new Error(`--${stray} belongs to --format ${other}; leave it out.`);
-    const dtype = readDtype(args.dtype);
+    const dtype = args.dtype === undefined ? undefined : readDtype(args.dtype);
     if (format === 'peft') await runPeft(args, dtype);
     else await runHuggingFace(args, dtype);
   },
@@ -52,26 +53,25 @@ interface Args {
   readonly backend?: string;
 }
 
-async function runHuggingFace({ model, adapter, output, backend = 'auto', ...rest }: Args, dtype: Dtype) {
+async function runHuggingFace(
+  { model, adapter, output, backend = 'auto', ...rest }: Args,
+  dtype: StoredDtype | undefined,
+) {
   if (model === undefined) throw new Error('name the checkpoint folder with --model DIR.');
   const written = await exportModel({
-    ...{ model, adapter, output, dtype: dtypes[dtype], logger: errorLogger },
+    ...{ model, adapter, output, dtype, logger: errorLogger },
     maxShardBytes: readBytes('max-shard-size', rest['max-shard-size'] ?? '5GB'),
     backend: backend as BackendChoice,
   });
-  console.log(describe(written, dtype, output).join('\n'));
+  console.log(describe(written, output).join('\n'));
 }
 
 const names = { mistral: 'Mistral', mixtral: 'Mixtral', qwen2_moe: 'Qwen2-MoE' } as const;
 
-function describe(
-  { family, changes, files, bytes, drift, tokenizer }: ExportedModel,
-  dtype: Dtype,
-  output: string,
-): string[] {
+function describe({ family, dtype, changes, files, bytes, drift, tokenizer }: ExportedModel, output: string): string[] {
   const weights = `${bytes.toLocaleString('en')} bytes in ${files} weight file${files === 1 ? '' : 's'}`;
   return [
-    `${output}: ${names[family]}, ${dtype}, ${weights}`,
+    `${output}: ${names[family]}, ${dtypeName(dtype)}, ${weights}`,
     ...describeDrift(drift),
     ...changes.map((change) => `changed: ${change}`),
     ...(tokenizer ? [] : ['no tokenizer.json lies beside the model; put one there before you serve it.']),
@@ -89,19 +89,14 @@ function describeDrift(drift: readonly MergeDrift[]): string[] {
   ];
 }
 
-async function runPeft({ adapter, output, 'base-name': baseName }: Args, dtype: Dtype): Promise<void> {
+async function runPeft({ adapter, output, 'base-name': baseName }: Args, dtype: StoredDtype = 'F32'): Promise<void> {
   if (adapter === undefined) throw new Error("name the adapter's folder with --adapter DIR.");
   const found = await findAdapter(adapter);
   const { r, loraAlpha } = await fillFolder(output, () => {
     const baseModel = baseName ?? (found.kind === 'checkpoint' ? found.base : undefined);
-    const how = { dtype: dtypes[dtype], ...(baseModel !== undefined && { baseModel }) };
+    const how = { dtype, ...(baseModel !== undefined && { baseModel }) };
     if (found.kind === 'peft') return exportAdapter(found.folder, output, how);
     return exportTrainedAdapter(join(found.folder, 'parameters.safetensors'), found.lora, output, how);
   });
-  console.log(`${output}: the adapter of ${found.folder}, r ${r}, alpha ${loraAlpha}, ${dtype}`);
-}
-
-function readDtype(text: string): Dtype {
-  if (Object.hasOwn(dtypes, text)) return text as Dtype;
-  throw new Error(`--dtype must be float32, float16 or bfloat16, got '${text}'.`);
+  console.log(`${output}: the adapter of ${found.folder}, r ${r}, alpha ${loraAlpha}, ${dtypeName(dtype)}`);
 }

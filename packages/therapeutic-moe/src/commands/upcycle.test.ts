@@ -124,7 +124,7 @@ describe('upcycle', () => {
     await refuses('--experts is 3, but there are 4 domains', '--layers', '0', '--experts', '3');
     await refuses('layers names 3, but numHiddenLayers is 3', '--layers', '3');
     await refuses("--layers must be a whole number from 0 to 2147483647, got 'some'", '--layers', 'some');
-    await refuses("--dtype must be one of float32, float16, bfloat16, got 'int8'", '--layers', '0', '--dtype', 'int8');
+    await refuses("--dtype must be float32, float16 or bfloat16, got 'int8'", '--layers', '0', '--dtype', 'int8');
     const file = join(folder, 'no-domain.jsonl');
     await writeFile(file, '{"text":"Personal."}');
     await refuses('no-domain.jsonl: row 1: domain must be a name, got nothing.', '--layers', '0', '--router', file);

@@ -11,12 +11,10 @@ import { defineCommand } from 'citty';
 import { domainPrompts } from '../domain-prompts.js';
 import { fillFolder } from '../fill-folder.js';
 import { copyGenerationConfig, copyTokenizer } from '../tokenizer-files.js';
+import { dtypeName, readDtype } from './dtypes.js';
 import { errorLogger, modelOptions } from './model-options.js';
 import { readIds, readNumber } from './numbers.js';
 import { type DomainText, readDomainTexts } from './route-rows.js';
-
-/** Types of `--dtype` and what checkpoints call them. */
-const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 
 /** Most bytes of a weight file, as transformers cuts them. */
 const SHARD_BYTES = 5e9;
@@ -121,11 +119,6 @@ function readMixture(
   };
 }
 
-function readDtype(text: string): (typeof dtypes)[keyof typeof dtypes] {
-  if (Object.hasOwn(dtypes, text)) return dtypes[text as keyof typeof dtypes];
-  throw new Error(`--dtype must be one of ${Object.keys(dtypes).join(', ')}, got '${text}'.`);
-}
-
 /** Texts as tokens, each begun as `route` begins it; those of domains without an expert are left out. */
 async function encode(texts: readonly DomainText[], domains: readonly string[], base: string): Promise<DomainPrompt[]> {
   const tokenizer = await Tokenizer.fromDirectory(base);
@@ -145,7 +138,7 @@ function describe({ base, config, dtype, layers }: UpcycledCheckpoint, noise: nu
   const { total: after, activePerToken } = countParameters(config);
   return {
     parameters: { before: countParameters(base).total, after, activePerToken },
-    dtype: Object.entries(dtypes).find(([, stored]) => stored === dtype)![0],
+    dtype: dtypeName(dtype),
     experts,
     neurons: { expert: moeIntermediateSize, dense: base.intermediateSize },
     ...(domains && { domains }),
