@@ -19,8 +19,17 @@ export interface PromptTokens {
   readonly shares: Float32Array;
 }
 
-/** @throws when a domain has no token, an id is outside of the vocabulary, or the model is one that prompts cannot pass. */
-export function readPrompts(config: ModelConfig, prompts: readonly DomainPrompt[], domains: number): PromptTokens {
+/**
+ * @param names of the domains, one for each expert.
+ * @throws when a domain has no token or those of another one, an id is outside of the vocabulary, or the model is one that
+ *   prompts cannot pass.
+ */
+export function readPrompts(
+  config: ModelConfig,
+  prompts: readonly DomainPrompt[],
+  names: readonly string[],
+): PromptTokens {
+  const domains = names.length;
   if (config.attention || config.positions) {
     throw new Error(
       `upcycle: prompts pass through plain attention with rotary positions, the base has ${config.attention?.kind ?? config.positions!.kind}; leave them out for a router at random.`,
@@ -33,18 +42,39 @@ export function readPrompts(config: ModelConfig, prompts: readonly DomainPrompt[
   const bad = ids.flat().find((id) => !(Number.isInteger(id) && id >= 0 && id < config.vocabSize));
   if (bad !== undefined)
     throw new Error(`upcycle: a prompt has the token ${bad}, outside of the base's vocabulary of ${config.vocabSize}.`);
+  refuseEqualDomains(prompts, ids, names);
   const owners = Int32Array.from(
     prompts.flatMap(({ domain }, i) => ids[i]!.map((_, position) => (position === 0 ? -1 : domain))),
   );
-  return { ids, domains: owners, shares: sharesOf(owners, domains) };
+  return { ids, domains: owners, shares: sharesOf(owners, names) };
 }
 
-function sharesOf(owners: Int32Array, domains: number): Float32Array {
-  const shares = new Float32Array(domains * owners.length);
-  for (let domain = 0; domain < domains; domain++) {
+/** A router of two domains with the same texts would be scaled from what rounding leaves of their difference. */
+function refuseEqualDomains(
+  prompts: readonly DomainPrompt[],
+  ids: readonly (readonly number[])[],
+  names: readonly string[],
+): void {
+  const texts = names.map((_, domain) =>
+    ids
+      .filter((_, i) => prompts[i]!.domain === domain)
+      .map(String)
+      .sort()
+      .join(';'),
+  );
+  const second = texts.findIndex((text, domain) => text !== '' && texts.indexOf(text) < domain);
+  if (second < 0) return;
+  throw new Error(
+    `upcycle: the domains ${names[texts.indexOf(texts[second]!)]} and ${names[second]} have the same prompts, so that no router can tell them apart; give each its own.`,
+  );
+}
+
+function sharesOf(owners: Int32Array, names: readonly string[]): Float32Array {
+  const shares = new Float32Array(names.length * owners.length);
+  for (const [domain, name] of names.entries()) {
     const count = owners.reduce((sum, owner) => sum + (owner === domain ? 1 : 0), 0);
     if (count === 0)
-      throw new Error(`upcycle: domain ${domain} has no token to learn from; give each expert a prompt of its domain.`);
+      throw new Error(`upcycle: domain ${name} has no token to learn from; give each expert a prompt of its domain.`);
     for (const [token, owner] of owners.entries())
       if (owner === domain) shares[domain * owners.length + token] = 1 / count;
   }

@@ -112,7 +112,8 @@ async function planByPrompts(
   config: ModelConfig,
   prompts: readonly DomainPrompt[],
 ): Promise<Map<number, LayerPlan>> {
-  const tokens = readPrompts(base.config, prompts, config.mixture!.numExperts);
+  const { numExperts, domains = Array.from({ length: numExperts }, (_, expert) => `${expert}`) } = config.mixture!;
+  const tokens = readPrompts(base.config, prompts, domains);
   const wanted = mixtureLayers(config);
   const plans = new Map<number, LayerPlan>();
   const states = new PromptStates(base.config, tokens.ids, await base.read('model.embed_tokens.weight'));

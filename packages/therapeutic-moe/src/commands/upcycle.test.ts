@@ -83,7 +83,17 @@ describe('upcycle', () => {
     expect(made.layers).toHaveLength(3);
     vi.restoreAllMocks();
     const two = ['--experts', '2', '--domains', 'sand,sea'];
-    expect(JSON.parse(await run('--output', join(folder, 'two'), ...two, ...options)).domains).toEqual(['sand', 'sea']);
+    const ofTwo = JSON.parse(await run('--output', join(folder, 'two'), ...two, ...options));
+    expect(ofTwo).toMatchObject({ domains: ['sand', 'sea'], leftOut: 1, topK: 1 });
+    vi.restoreAllMocks();
+    const told = await run('--output', join(folder, 'told'), ...two, ...options.slice(0, -1));
+    expect(told).toContain('left out          1 row of other domains');
+    expect(told).toContain('so the loss of the next token does not train routers');
+    vi.restoreAllMocks();
+    const unknown = ['--experts', '2', '--domains', 'sea,zz'];
+    await expect(run('--output', join(folder, 'zz'), ...unknown, ...options)).rejects.toThrow(
+      `--domains: ${file} has no row of 'zz', only of sea, wind, sand.`,
+    );
     await expect(run('--output', join(folder, 'four'), ...options)).rejects.toThrow(
       '--experts is 4, but there are 3 domains: sea, wind, sand; name one for each expert',
     );
@@ -123,6 +133,21 @@ describe('upcycle', () => {
     await refuses("--domains: there are no sentences of 'sea' here", '--layers', '0', '--domains', 'sea,b,c,d');
     await refuses('--experts is 3, but there are 4 domains', '--layers', '0', '--experts', '3');
     await refuses('layers names 3, but numHiddenLayers is 3', '--layers', '3');
+    await refuses(
+      '--expert-hidden must be a whole number from 1 to 10, got',
+      '--layers',
+      '0',
+      '--expert-hidden',
+      '9999',
+    );
+    await refuses("--noise must be a number above 0, 1000 at most, got '0'; leave", '--layers', '0', '--noise', '0');
+    const same = join(folder, 'same.jsonl');
+    await writeFile(same, '{"domain":"a","text":"One."}\n{"domain":"b","text":"One."}');
+    await refuses('the domains a and b have the same prompts', '--layers', '0', '--experts', '2', '--router', same);
+    const none = ['--backend', 'none such'];
+    await refuses('layers names 3, but numHiddenLayers is 3', '--layers', '3', ...none);
+    await run('--output', join(folder, 'made'), '--layers', '0', '--router', 'random', ...none);
+    await refuses('the base has 4 experts already', '--layers', '0', '--base', join(folder, 'made'), ...none);
     await refuses("--layers must be a whole number from 0 to 2147483647, got 'some'", '--layers', 'some');
     await refuses("--dtype must be float32, float16 or bfloat16, got 'int8'", '--layers', '0', '--dtype', 'int8');
     const file = join(folder, 'no-domain.jsonl');
