@@ -71,7 +71,7 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);
-    const model = CausalLm.empty(config);
+    const model = CausalLm.unfilled(config);
     try {
       await fill(model, reader, map, int8);
     } catch (thrown) {

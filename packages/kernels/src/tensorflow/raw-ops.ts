@@ -40,6 +40,7 @@ export const FLOAT = 1;
 export const INT32 = 3;
 export const COMPLEX64 = 8;
 export const BFLOAT16 = 14;
+export const FLOAT16 = 19;
 
 /**
  * TensorFlow's own ops on the handles of tfjs-node. Handles made while a kernel runs are freed when it ends, so a kernel
