@@ -22,8 +22,8 @@ const widened = {
   },
 };
 
-/** Every 16 bits there are, from `first` on, as a file has them. */
-function halves(dtype: HalfBlock['dtype'], shape: [number, number], first = 0): HalfBlock & { values: Float32Array } {
+/** Every 16 bits there are, from `first` on and again, as a file has them. */
+function halves(dtype: HalfBlock['dtype'], shape: HalfBlock['shape'], first = 0): HalfBlock & { values: Float32Array } {
   const size = shape[0] * shape[1];
   const bits = Uint16Array.from({ length: size + (size % 2) }, (_, i) => first + i);
   const values = Float32Array.from(bits.subarray(0, size), widened[dtype]);
@@ -56,12 +56,12 @@ describeOnBackends('writeBlock', (backend) => {
   }
 
   it('fills a matrix of more rows than one call writes, block by block', async () => {
-    const [matrix, target] = [fresh(37, 601), stackOf(601, 37)];
+    const [matrix, target] = [fresh(257, 601), stackOf(601, 257)];
     let held = target;
     for (const [start, count] of [
       [0, 17],
-      [17, 19],
-      [36, 1],
+      [17, 239], // enough for all threads
+      [256, 1],
     ] as const) {
       const block = tf.slice(matrix, [start, 0], [count, -1]) as tf.Tensor2D;
       const next = writeTransposed(held, block, { matrix: 0, row: 0, column: start });
@@ -88,13 +88,13 @@ describeOnBackends('writeBlock', (backend) => {
 
   for (const dtype of ['bfloat16', 'float16'] as const) {
     it.skipIf(backend === 'cpu')(`widens every ${dtype} exactly, as it is and transposed`, async () => {
-      const [block, target, across] = [halves(dtype, [256, 256]), stackOf(256, 256), stackOf(256, 256)];
+      const [block, target, across] = [halves(dtype, [601, 256]), stackOf(601, 256), stackOf(256, 601)];
       const corner = { matrix: 0, row: 0, column: 0 };
       expect(writeBlock(target, block, corner)).toBe(target);
       expect(writeTransposed(across, block, corner)).toBe(across);
       const [straight, turned] = [await target.data(), await across.data()];
       const wrong = block.values.findIndex(
-        (value, i) => !Object.is(straight[i], value) || !Object.is(turned[(i % 256) * 256 + (i >> 8)], value),
+        (value, i) => !Object.is(straight[i], value) || !Object.is(turned[(i % 256) * 601 + (i >> 8)], value),
       );
       expect(wrong).toBe(-1);
       tf.dispose([block.words, target, across]);
@@ -106,8 +106,8 @@ describeOnBackends('writeBlock', (backend) => {
       [[18, 13], places[2]!],
     ] as const) {
       it.skipIf(backend === 'cpu')(`places ${dtype} [${shape}] like float32 at ${Object.values(place)}`, async () => {
-        const block = halves(dtype, [...shape], 0x3f80);
-        const plain = tf.tensor2d(block.values, shape);
+        const block = halves(dtype, shape, 0x3f80);
+        const plain = tf.tensor2d(block.values, [...shape]);
         const [target, across] = [stackOf(2, 3, 23, 29), stackOf(2, 3, 29, 23)];
         const corner = { matrix: place.matrix, row: place.column, column: place.row };
         const [expected, turned] = [
@@ -130,10 +130,10 @@ describeOnBackends('writeBlock', (backend) => {
       const target = stackOf(5, 7);
       const other = tf.reshape(target, [7, 5]);
       const before = tf.memory().numTensors;
-    const written = writeBlock(target, block, { matrix: 0, row: 1, column: 2 });
-    expect(tf.memory().numTensors).toBe(before + Number(written !== target));
-    await expectClose(other, new Array(35).fill(7), 0);
-    tf.dispose([target, other, written, block.words]);
+      const written = writeBlock(target, block, { matrix: 0, row: 1, column: 2 });
+      expect(tf.memory().numTensors).toBe(before + Number(written !== target));
+      await expectClose(other, new Array(35).fill(7), 0);
+      tf.dispose([target, other, written, block.words]);
     },
   );
 

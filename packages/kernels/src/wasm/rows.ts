@@ -98,7 +98,17 @@ export function installRows(heap: WasmHeap): void {
     const calls = transposed
       ? ranges(width, TRANSPOSED_ROWS).map(
           ({ first, count }) =>
-            ['transposeHalves', X + 2 * first, height, width, count, kind, Y + 4 * first * columns, columns, SCRATCH] as const,
+            [
+              'transposeHalves',
+              X + 2 * first,
+              height,
+              width,
+              count,
+              kind,
+              Y + 4 * first * columns,
+              columns,
+              SCRATCH,
+            ] as const,
         )
       : runs.flatMap((run) =>
           ranges(run.count * width, CALL_VALUES).map(({ first, count }) => {
