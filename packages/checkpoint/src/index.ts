@@ -4,6 +4,7 @@ export { type DecodableDtype, decodeValues } from './decode-values.js';
 export type { SafetensorsDtype } from './dtype.js';
 export { float16ToFloat32, float32ToFloat16 } from './float16.js';
 export { parseHeader, type SafetensorsHeader, type TensorEntry } from './header.js';
+export { type PackedDtype, type PackedRows, packRows, unpackRows } from './pack-rows.js';
 export {
   type NamedArray,
   type PendingArray,

@@ -3,9 +3,9 @@ import { madd } from './vector';
 // Blocks that keep the packed panels in the first and second cache level; 4 x 8 is the largest register tile V8 does
 // not spill.
 const MR: i32 = 4;
-const NR: i32 = 8;
-const KC: i32 = 256;
-const NC: i32 = 512;
+export const NR: i32 = 8;
+export const KC: i32 = 256;
+export const NC: i32 = 512;
 const MC: i32 = 128;
 
 const PANEL_B: i32 = KC * NC * 4;
@@ -165,9 +165,6 @@ export function gemm(
   c: usize, ldc: i32,
   scratch: usize, accumulate: bool,
 ): void {
-  const panelB = scratch;
-  const panelA = scratch + PANEL_B;
-  const tile = panelA + PANEL_A;
   const cStride = (<usize>ldc) << 2;
   const aRowBytes = (<usize>aRow) << 2;
   const aColumnBytes = (<usize>aColumn) << 2;
@@ -180,26 +177,39 @@ export function gemm(
       const add = accumulate || kk > 0;
       for (let j = 0; j < nc; j += NR) {
         const source = b + <usize>kk * bRowBytes + <usize>(jc + j) * bColumnBytes;
-        packPanel(source, bColumnBytes, bRowBytes, min(NR, nc - j), kc, NR, panelB + ((<usize>(j * kc)) << 2));
+        packPanel(source, bColumnBytes, bRowBytes, min(NR, nc - j), kc, NR, scratch + ((<usize>(j * kc)) << 2));
       }
-      for (let ic = 0; ic < m; ic += MC) {
-        const mc = min(MC, m - ic);
-        for (let i = 0; i < mc; i += MR) {
-          const source = a + <usize>(ic + i) * aRowBytes + <usize>kk * aColumnBytes;
-          packPanel(source, aRowBytes, aColumnBytes, min(MR, mc - i), kc, MR, panelA + ((<usize>(i * kc)) << 2));
-        }
-        for (let j = 0; j < nc; j += NR) {
-          const pb = panelB + ((<usize>(j * kc)) << 2);
-          for (let i = 0; i < mc; i += MR) {
-            const pa = panelA + ((<usize>(i * kc)) << 2);
-            const target = c + <usize>(ic + i) * cStride + ((<usize>(jc + j)) << 2);
-            if (mc - i >= MR && nc - j >= NR) {
-              micro(kc, pa, pb, target, cStride, add);
-            } else {
-              micro(kc, pa, pb, tile, NR * 4, false);
-              copyTile(tile, target, cStride, min(MR, mc - i), min(NR, nc - j), add);
-            }
-          }
+      const left = a + <usize>kk * aColumnBytes;
+      panelProduct(m, nc, kc, left, aRowBytes, aColumnBytes, scratch, c + ((<usize>jc) << 2), cStride, add);
+    }
+  }
+}
+
+/**
+ * C [m, nc] (+)= A [m, kc] x B [kc, nc], where B lies packed at the start of `scratch`; the strides of A and C in bytes.
+ */
+export function panelProduct(
+  m: i32, nc: i32, kc: i32, a: usize, aRowBytes: usize, aColumnBytes: usize, scratch: usize, c: usize, cStride: usize,
+  add: bool,
+): void {
+  const panelA = scratch + PANEL_B;
+  const tile = panelA + PANEL_A;
+  for (let ic = 0; ic < m; ic += MC) {
+    const mc = min(MC, m - ic);
+    for (let i = 0; i < mc; i += MR) {
+      const source = a + <usize>(ic + i) * aRowBytes;
+      packPanel(source, aRowBytes, aColumnBytes, min(MR, mc - i), kc, MR, panelA + ((<usize>(i * kc)) << 2));
+    }
+    for (let j = 0; j < nc; j += NR) {
+      const pb = scratch + ((<usize>(j * kc)) << 2);
+      for (let i = 0; i < mc; i += MR) {
+        const pa = panelA + ((<usize>(i * kc)) << 2);
+        const target = c + <usize>(ic + i) * cStride + ((<usize>j) << 2);
+        if (mc - i >= MR && nc - j >= NR) {
+          micro(kc, pa, pb, target, cStride, add);
+        } else {
+          micro(kc, pa, pb, tile, NR * 4, false);
+          copyTile(tile, target, cStride, min(MR, mc - i), min(NR, nc - j), add);
         }
       }
     }

@@ -1,5 +1,6 @@
 // Every export works on byte offsets into the memory of tfjs's wasm backend: no allocation, no static data, no stack.
 export { gemm, gemmScratchBytes } from './gemm';
+export { frozenGemm, frozenGemmBack, frozenGemv, frozenScratchBytes, thawRows } from './frozen';
 export { gemvRows, gemvColumns } from './gemv';
 export { attendOne } from './decode-layer';
 export { gatherRows, takeRows, scatterAddRows, combineRows, combineRowsGradient, sumRows } from './rows';

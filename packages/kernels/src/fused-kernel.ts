@@ -5,11 +5,11 @@ export function hasFusedKernel(kernelName: string): boolean {
   return tf.getKernel(kernelName, tf.getBackend()) !== undefined;
 }
 
-/** Runs a kernel of ours on the active backend. Every attribute is a number, a boolean or an array of numbers. */
+/** Runs a kernel of ours on the active backend. Every attribute is a number, a boolean, a word or an array of numbers. */
 export function runFusedKernel<T extends tf.Tensor | tf.Tensor[]>(
   kernelName: string,
   inputs: Record<string, tf.Tensor>,
-  attrs: Record<string, number | boolean | readonly number[] | Int32Array> = {},
+  attrs: Record<string, number | boolean | string | readonly number[] | Int32Array> = {},
 ): T {
   return tf.engine().runKernel(kernelName, inputs, attrs as unknown as tf.NamedAttrMap) as T;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
-import { withGradient } from './with-gradient.js';
+import { checkOffsetCount, type GroupOffsets, offsetsOnDevice, offsetsOnHost } from './group-offsets.js';
 
 /**
  * One product per group of rows: rows `offsets[e] .. offsets[e + 1]` of `x` are multiplied by `weights[e]`. This is the
@@ -19,7 +19,7 @@ import { withGradient } from './with-gradient.js';
 export function groupedMatMul(
   x: tf.Tensor2D,
   weights: tf.Tensor3D,
-  offsets: readonly number[] | tf.Tensor1D,
+  offsets: GroupOffsets,
   transposeWeights = false,
 ): tf.Tensor2D {
   checkShapes(x, weights, offsets, transposeWeights);
@@ -27,13 +27,12 @@ export function groupedMatMul(
     return tf.tidy(() =>
       runFusedKernel(
         'GroupedMatMulOnDevice',
-        { x, weights, offsets: onDevice(offsets, x.shape[0]) },
+        { x, weights, offsets: offsetsOnDevice('groupedMatMul', offsets, x.shape[0]) },
         { transposeWeights },
       ),
     );
   }
-  const onHost = offsets instanceof tf.Tensor ? [...offsets.dataSync()] : [...offsets];
-  checkAscent(onHost, x.shape[0]);
+  const onHost = offsetsOnHost('groupedMatMul', offsets, x.shape[0]);
   if (!hasFusedKernel('GroupedMatMul')) return groupedMatMulReference(x, weights, onHost, transposeWeights);
   return runFusedKernel('GroupedMatMul', { x, weights }, { offsets: onHost, transposeWeights });
 }
@@ -113,26 +112,7 @@ export function groupedMatMulReference(
   });
 }
 
-/** The offsets as a tensor that the tape knows no origin of, else it would ask for their gradient. */
-function onDevice(offsets: readonly number[] | tf.Tensor1D, rows: number): tf.Tensor {
-  if (!(offsets instanceof tf.Tensor)) {
-    checkAscent(offsets, rows);
-    return tf.tensor1d([...offsets], 'int32');
-  }
-  return withGradient(
-    [],
-    () => tf.clone(offsets),
-    () => [],
-    () => [],
-  );
-}
-
-function checkShapes(
-  x: tf.Tensor2D,
-  weights: tf.Tensor3D,
-  offsets: readonly number[] | tf.Tensor1D,
-  transposeWeights: boolean,
-): void {
+function checkShapes(x: tf.Tensor2D, weights: tf.Tensor3D, offsets: GroupOffsets, transposeWeights: boolean): void {
   const experts = weights.shape[0];
   const expectedInput = weights.shape[transposeWeights ? 2 : 1];
   if (x.shape[1] !== expectedInput) {
@@ -140,19 +120,5 @@ function checkShapes(
       `groupedMatMul: x must be [rows, ${expectedInput}] for weights [${weights.shape}], got [${x.shape}].`,
     );
   }
-  if (offsets instanceof tf.Tensor) {
-    if (offsets.dtype === 'int32' && offsets.rank === 1 && offsets.size === experts + 1) return;
-    throw new Error(
-      `groupedMatMul: offsets must be int32 [experts + 1 = ${experts + 1}], got ${offsets.dtype} [${offsets.shape}].`,
-    );
-  }
-  if (offsets.length !== experts + 1) {
-    throw new Error(`groupedMatMul: offsets must have experts + 1 = ${experts + 1} entries, got ${offsets.length}.`);
-  }
-}
-
-function checkAscent(offsets: readonly number[], rows: number): void {
-  if (offsets[0] !== 0 || offsets.at(-1)! > rows || offsets.some((o, i) => i > 0 && o < offsets[i - 1]!)) {
-    throw new Error(`groupedMatMul: offsets must ascend from 0 to at most ${rows} rows, got [${offsets}].`);
-  }
+  checkOffsetCount('groupedMatMul', offsets, experts);
 }

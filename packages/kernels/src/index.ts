@@ -12,6 +12,8 @@ export {
 } from './decode-layer.js';
 export { type AttentionOptions, flashAttention, flashAttentionReference, readsKeysInPlace } from './flash-attention.js';
 export { float32Products } from './float32-products.js';
+export { frozenMatMul, groupedFrozenMatMul } from './frozen-mat-mul.js';
+export { type FrozenDtype, type FrozenMatrix, frozenMatrix, wordsPerRow } from './frozen-matrix.js';
 export { gather } from './gather.js';
 export { groupedMatMul, groupedMatMulReference } from './grouped-mat-mul.js';
 export { type InstalledKernels, type InstallOptions, installKernels } from './install-kernels.js';
@@ -22,6 +24,7 @@ export { rmsNorm, rmsNormReference } from './rms-norm.js';
 export { type RopeTables, type RotaryLayout, rotate, rotateReference } from './rotate.js';
 export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
+export { frozenRows, thaw } from './thaw.js';
 export { unfilled } from './unfilled.js';
 export { shareMemory } from './wasm/share-memory.js';
 export {

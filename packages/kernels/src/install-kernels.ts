@@ -4,6 +4,7 @@ import { installTensorflowKernels } from './tensorflow/install-tensorflow-kernel
 import type { Precision } from './tensorflow/operands.js';
 import { installAttention } from './wasm/attention.js';
 import { installDecodeLayer } from './wasm/decode-layer.js';
+import { installFrozen } from './wasm/frozen.js';
 import { openWasmHeap } from './wasm/heap.js';
 import { installIdentity } from './wasm/identity.js';
 import { installInt8 } from './wasm/int8.js';
@@ -88,6 +89,7 @@ async function install(backendName: string): Promise<Installation> {
   installSlice(heap);
   installAttention(heap);
   installInt8(heap);
+  installFrozen(heap);
   installDecodeLayer(heap);
   return { kernels: heap.instructions, threads: heap.threads };
 }

@@ -1,7 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { packRows } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, expect, it } from 'vitest';
-import { adamWUpdate, float32Products, groupedMatMul, installKernels, matMul, writeRows } from './index.js';
+import {
+  adamWUpdate,
+  float32Products,
+  frozenMatMul,
+  frozenMatrix,
+  groupedFrozenMatMul,
+  groupedMatMul,
+  installKernels,
+  matMul,
+  thaw,
+  writeRows,
+} from './index.js';
 
 /**
  * bfloat16 keeps 8 bits, so rounding moves a number by at most 2^-8 of it: both operands of each summand, and the sum.
@@ -23,6 +35,20 @@ async function relativeError(
     const magnitude = product(tf.abs(a), tf.abs(b));
     return tf.max(tf.div(tf.abs(tf.sub(rounded, product(a, b))), magnitude));
   });
+  const [greatest] = await error.data();
+  tf.dispose([rounded, error]);
+  return greatest!;
+}
+
+/** The same of a product with a weight that is frozen, given the magnitudes of the weight. */
+async function frozenError(
+  product: (x: tf.Tensor, magnitudes?: tf.Tensor) => tf.Tensor,
+  [x, magnitudes]: [tf.Tensor, tf.Tensor],
+): Promise<number> {
+  await installKernels('tensorflow', { precision: 'bfloat16' });
+  const rounded = product(x);
+  await installKernels('tensorflow');
+  const error = tf.tidy(() => tf.max(tf.div(tf.abs(tf.sub(rounded, product(x))), product(tf.abs(x), magnitudes))));
   const [greatest] = await error.data();
   tf.dispose([rounded, error]);
   return greatest!;
@@ -63,6 +89,45 @@ describeOnBackends('precision', (backend) => {
       expect(error).toBeLessThan(BOUND);
     }
     tf.dispose([x, weights, dy]);
+  });
+
+  here('bfloat16 rounds x of products with frozen weights, within its bound', async () => {
+    const [x, dy] = [random([137, 131], 2), random([137, 139], 3)];
+    const weights = random([139, 131], 5);
+    const values = await weights.data<'float32'>();
+    for (const dtype of ['int8', 'bfloat16', 'float16'] as const) {
+      const frozen = frozenMatrix(packRows(Float32Array.from(values), [139, 131], dtype), [139, 131], dtype);
+      const stack = frozenMatrix(packRows(Float32Array.from(values), [139, 131], dtype), [1, 139, 131], dtype);
+      const magnitudes = tf.tidy(() => tf.abs(thaw(frozen)));
+      const one = (x: tf.Tensor) => frozenMatMul(x, frozen);
+      const grouped = (x: tf.Tensor) => groupedFrozenMatMul(x as tf.Tensor2D, stack, [0, 137]);
+      for (const run of [one, grouped]) {
+        const forward = (x: tf.Tensor, w?: tf.Tensor) => (w ? matMul(x, w) : run(x));
+        const backward = (dy: tf.Tensor, w?: tf.Tensor) => (w ? matMul(dy, w, false, true) : tf.grad(run)(x, dy));
+        for (const error of [
+          await frozenError(forward, [x, magnitudes]),
+          await frozenError(backward, [dy, magnitudes]),
+        ]) {
+          expect(error).toBeGreaterThan(0);
+          expect(error).toBeLessThan(BOUND);
+        }
+      }
+      tf.dispose([frozen, stack, magnitudes]);
+    }
+    tf.dispose([x, dy, weights]);
+  });
+
+  here('bfloat16 keeps no copy of a frozen weight, as it does of x', async () => {
+    const { binding } = tf.backend() as unknown as { binding: { getNumOfTensors(): number } };
+    await installKernels('tensorflow', { precision: 'bfloat16' });
+    const frozen = frozenMatrix(packRows(new Float32Array(139 * 131), [139, 131], 'bfloat16'), [139, 131], 'bfloat16');
+    const x = random([137, 131], 2);
+    tf.dispose(frozenMatMul(x, frozen)); // brings both to the device
+    const other = tf.add(x, 1);
+    const before = binding.getNumOfTensors();
+    tf.dispose(frozenMatMul(other, frozen));
+    expect(binding.getNumOfTensors()).toBe(before + 1);
+    tf.dispose([frozen, x, other]);
   });
 
   here('leaves products with a short side and float32 itself as they are, bit by bit', async () => {

@@ -8,6 +8,13 @@ export { configFromHuggingFace } from './hugging-face/config.js';
 export { configToHuggingFace } from './hugging-face/config-to-hugging-face.js';
 export { type HuggingFaceFamily, type HuggingFaceForm, requireHuggingFaceForm } from './hugging-face/family.js';
 export { blockValuesPerToken, fullSessionBytes, keptTokens, kvBytesPerToken, kvValuesPerToken } from './kv-bytes.js';
+export {
+  type MemoryPlan,
+  type MemoryPlanOptions,
+  memoryPlan,
+  type ServingMemory,
+  type TrainingMemory,
+} from './memory-plan.js';
 export type {
   ExpertKind,
   MixtureConfig,
@@ -41,3 +48,4 @@ export {
   upcycleDirectory,
 } from './upcycle/upcycle-directory.js';
 export { type UpcycledMixture, upcycledConfig } from './upcycle/upcycled-config.js';
+export { type WeightDtype, weightDtypes } from './weight-dtype.js';

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { thaw } from '@therapeutic-moe/kernels';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { tinyModel } from '../test/tiny-model.js';
@@ -101,6 +102,11 @@ describeOnBackends('a checkpoint of 8 bits', () => {
       });
       await expectClose(model.parameters().get(`${q}.weight`)!, expected, 0);
       model.dispose();
+      const frozen = await loadModelDirectory(directory, { weights: 'int8' });
+      const thawed = thaw(frozen.frozenWeights.get(`${q}.weight`)!);
+      await expectClose(thawed, expected, 0); // -128 too, which we write ourselves nowhere
+      thawed.dispose();
+      frozen.dispose();
     });
   }
 

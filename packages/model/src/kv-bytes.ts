@@ -29,7 +29,11 @@ export function blockValuesPerToken(config: ModelConfig): number {
  * the last of them brought. What routers and experts keep that look along the sequence is not counted.
  */
 export function fullSessionBytes(config: ModelConfig, dtype: KvDtype): number {
-  const tokens = maxPositions(config);
+  return sessionBytes(config, dtype, maxPositions(config));
+}
+
+/** The same for a session of so many tokens. */
+export function sessionBytes(config: ModelConfig, dtype: KvDtype, tokens: number): number {
   const room = Math.min(tokens, 2 * (keptTokens(config) ?? tokens));
   const brought = config.numHiddenLayers * (config.numAttentionHeads * config.headDim + 1); // and the 1 it is paired with
   const blocks = stridesOf(config)

@@ -7,11 +7,13 @@ import { checkTensors, checkZeros } from './check-tensors.js';
 import { configFromHuggingFace } from './hugging-face/config.js';
 import { type Int8Weights, quantizationFromHuggingFace } from './hugging-face/quantization.js';
 import { type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
+import { loadFrozen } from './load-frozen.js';
 import { LoadPlan } from './load-parameters.js';
 import type { ModelConfig } from './model-config.js';
 import { configFromOwn, OWN_MODEL_TYPE } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
 import { variableSink } from './parameter-sink.js';
+import type { WeightDtype } from './weight-dtype.js';
 
 /** Reads `config.json` of a checkpoint folder; nothing else is opened. */
 export async function readModelConfig(directory: string): Promise<ModelConfig> {
@@ -56,13 +58,18 @@ export function checkpointTensors(
 
 /**
  * Loads a checkpoint folder, in Hugging Face's layout or our own: `config.json` and `model.safetensors`, whole or in shards.
- * Weights are float32 on the device; files may hold F32, F16, BF16, or I8 with scales where `quantization_config` says so.
+ * Weights are float32 on the device, or with `weights` linears, experts, embedding and head are frozen in fewer bytes: an
+ * adapter can be trained on such a model, and it never exists in float32. Files may hold F32, F16, BF16, or I8 with scales
+ * where `quantization_config` says so.
  * Tensors are streamed, a few rows at a time: the host holds less than twice the largest tensor of the files.
  *
  * @returns a model on the active backend; the caller disposes it.
  * @throws when a tensor is missing, surplus or of another shape or type: before anything is allocated, naming file and tensor.
  */
-export async function loadModelDirectory(directory: string): Promise<CausalLm> {
+export async function loadModelDirectory(
+  directory: string,
+  { weights = 'float32' }: { readonly weights?: WeightDtype } = {},
+): Promise<CausalLm> {
   const [json, file] = await readConfigJson(directory);
   const config = configFromJson(json, file);
   const reader = await openCheckpoint(directory);
@@ -71,7 +78,10 @@ export async function loadModelDirectory(directory: string): Promise<CausalLm> {
     const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);
-    const model = CausalLm.unfilled(config);
+    const model =
+      weights === 'float32'
+        ? CausalLm.unfilled(config)
+        : CausalLm.frozen(config, await loadFrozen(config, weights, reader, map, int8));
     try {
       await fill(model, reader, map, int8);
     } catch (thrown) {
@@ -96,8 +106,8 @@ async function fill(
   map: Map<string, TensorPiece[]>,
   int8: Int8Weights | undefined,
 ): Promise<void> {
-  const plan = new LoadPlan(reader, map);
-  const buffers = plan.buffers();
   const variables = variablesOf(model);
+  const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => variables.has(path))));
+  const buffers = plan.buffers();
   await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
 }

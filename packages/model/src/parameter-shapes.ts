@@ -7,7 +7,15 @@ export interface ParameterShape {
   readonly shape: readonly number[];
   /** The first axis counts experts, of which a token visits k. */
   readonly stacked?: true;
+  /**
+   * How a model holds it in fewer bytes: with a row for each output of `[input, output]` or `[experts, input, output]`,
+   * or with the rows that it has. Absent: it is always float32.
+   */
+  readonly frozenAs?: 'linear' | 'rows';
 }
+
+/** A parameter that a model may hold in fewer bytes. */
+export type FrozenShape = ParameterShape & Required<Pick<ParameterShape, 'frozenAs'>>;
 
 type Shapes = [path: string, shape: ParameterShape][];
 
@@ -19,14 +27,21 @@ export function parameterShapes(config: ModelConfig): Map<string, ParameterShape
   return new Map([...outerShapes(config), ...layers.flat()]);
 }
 
+/** Those of a model's parameters that it may hold in fewer bytes, by path. */
+export function frozenShapes(config: ModelConfig): Map<string, FrozenShape> {
+  const isFrozen = (entry: readonly [string, ParameterShape]): entry is [string, FrozenShape] =>
+    entry[1].frozenAs !== undefined;
+  return new Map([...parameterShapes(config)].filter(isFrozen));
+}
+
 /** What lies around the layers: embedding, last norm, head. */
 export function outerShapes(config: ModelConfig): Shapes {
   const { hiddenSize: hidden, vocabSize, tieWordEmbeddings } = config;
   return [
-    plain('model.embed_tokens.weight', vocabSize, hidden),
+    ['model.embed_tokens.weight', { shape: [vocabSize, hidden], frozenAs: 'rows' }],
     ...under('model.embed_positions', positionShapes(config)),
     plain('model.norm.weight', hidden),
-    ...(tieWordEmbeddings ? [] : [plain('lm_head.weight', hidden, vocabSize)]),
+    ...(tieWordEmbeddings ? [] : [linear('lm_head.weight', hidden, vocabSize)]),
   ];
 }
 
@@ -73,14 +88,14 @@ export function layerShapes(config: ModelConfig, layer: number): Shapes {
     plain('post_attention_layernorm.weight', hidden),
     ...(isMixtureLayer(config, layer)
       ? under('block_sparse_moe', mixtureShapes(config))
-      : [plain('mlp.gate_up_proj.weight', hidden, 2 * inner), plain('mlp.down_proj.weight', inner, hidden)]),
+      : [linear('mlp.gate_up_proj.weight', hidden, 2 * inner), linear('mlp.down_proj.weight', inner, hidden)]),
   ];
 }
 
 function attentionShapes(config: ModelConfig): Shapes {
   const { attention, hiddenSize, numAttentionHeads, qkvBias } = config;
   const projections = Object.entries(attentionLinears(config)).flatMap(([name, sizes]) => [
-    plain(`${name}.weight`, ...sizes),
+    linear(`${name}.weight`, ...sizes),
     ...(qkvBias && name !== 'o_proj' ? [plain(`${name}.bias`, sizes[1])] : []),
   ]);
   switch (attention?.kind) {
@@ -116,8 +131,8 @@ function mixtureShapes(config: ModelConfig): Shapes {
     ...under('experts', expertShapes(config)),
     ...(shared
       ? [
-          plain('shared_expert.gate_up_proj.weight', hidden, 2 * shared.intermediateSize),
-          plain('shared_expert.down_proj.weight', shared.intermediateSize, hidden),
+          linear('shared_expert.gate_up_proj.weight', hidden, 2 * shared.intermediateSize),
+          linear('shared_expert.down_proj.weight', shared.intermediateSize, hidden),
           ...(shared.gate ? [plain('shared_expert_gate.weight', hidden, 1)] : []),
         ]
       : []),
@@ -142,7 +157,7 @@ function expertShapes(config: ModelConfig): Shapes {
   const inner = expertSize(config);
   const each = (path: string, ...sizes: number[]): Shapes[number] => [
     path,
-    { shape: [mixture!.numExperts, ...sizes], stacked: true },
+    { shape: [mixture!.numExperts, ...sizes], stacked: true, ...(sizes.length === 2 && { frozenAs: 'linear' }) },
   ];
   const swiGlu = [each('gate_up_proj', hidden, 2 * inner), each('down_proj', inner, hidden)];
   switch (mixture!.experts?.kind) {
@@ -154,10 +169,10 @@ function expertShapes(config: ModelConfig): Shapes {
       return [each('norm', hidden), ...swiGlu];
     case 'shared-projection':
       return [
-        plain('in_proj.weight', hidden, inner),
+        linear('in_proj.weight', hidden, inner),
         each('norm', inner),
         each('inner_proj', inner, inner),
-        plain('out_proj.weight', inner, hidden),
+        linear('out_proj.weight', inner, hidden),
       ];
     case 'transformer':
       return [
@@ -173,6 +188,10 @@ function expertShapes(config: ModelConfig): Shapes {
 
 function plain(path: string, ...shape: number[]): Shapes[number] {
   return [path, { shape }];
+}
+
+function linear(path: string, input: number, output: number): Shapes[number] {
+  return [path, { shape: [input, output], frozenAs: 'linear' }];
 }
 
 function under(path: string, shapes: Shapes): Shapes {

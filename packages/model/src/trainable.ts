@@ -49,10 +49,15 @@ const usualBiasRate = 0.001;
  * micro-batches are in proportion to the counted ones; the balances are of means, taken per micro-batch, and a limited
  * capacity is shared out per micro-batch. Padding visits no expert.
  *
- * @throws when a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
+ * @throws when the model is frozen and there is no adapter, or a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
  *   an id is outside the vocabulary, a domain has no expert, or the step counts no token.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
+  if (!adapter && model.frozenWeights.size > 0) {
+    throw new Error(
+      'trainable: the weights of this model are frozen in fewer bytes and cannot be trained; train an adapter on it, or load it with float32 weights.',
+    );
+  }
   const domains = model.config.mixture?.numExperts ?? 0;
   const balanced = !adapter && model.config.mixture?.balanceBias === true;
   if (weights.biasUpdateRate !== undefined && !balanced) {

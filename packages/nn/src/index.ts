@@ -1,5 +1,8 @@
 export { dims } from './dims.js';
 export { Embedding, type EmbeddingLayer } from './embedding.js';
+export { FrozenEmbedding } from './frozen-embedding.js';
+export { FrozenLinear } from './frozen-linear.js';
+export { FrozenStackedLinear } from './frozen-stacked-linear.js';
 export { filledVariable, normalVariable, seedFor } from './initialise.js';
 export { refuseUnknownKeys } from './known-keys.js';
 export { type FreshWeights, freshLayers, type LayerFactory, layersUnder, unfilledLayers } from './layer-factory.js';

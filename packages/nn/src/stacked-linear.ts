@@ -24,6 +24,8 @@ export interface StackedLayer {
   applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D;
   /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLayer;
+  /** The weight as float32 `[experts, inputSize, outputSize]`, whatever it is stored as. Caller disposes. */
+  dense(): tf.Tensor3D;
   /** `weight` `[experts, inputSize, outputSize]`; nothing where it is frozen. */
   parameters(): Parameters;
   dispose(): void;
@@ -70,6 +72,11 @@ export class StackedLinear implements StackedLayer {
     });
   }
 
+  dense(): tf.Tensor3D {
+    return tf.clone(this.weight as unknown as tf.Tensor3D);
+  }
+
+  /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLinear {
     return new StackedLinear(tf.tidy(() => tf.variable(change(this.weight))));
   }

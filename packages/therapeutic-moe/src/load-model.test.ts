@@ -131,7 +131,7 @@ it('refuses a tokenizer of another vocabulary before it allocates anything', asy
     added_tokens: [...(json.added_tokens as object[]), { ...added, special: true }],
   }));
   await expect(loadModel(withToken, { backend: 'cpu' })).rejects.toThrow(
-    /tokenizer\.json: the added token "<\|new\|>" has the id 300, expected ids below 300, the vocab_size of config\.json/,
+    /tokenizer\.json: the added token "<\|new\|>" has the id 300, expected ids below 261, the vocab_size of config\.json/,
   );
   const smaller = await changed('config.json', (json) => ({ ...json, vocab_size: 200 }));
   await expect(loadModel(smaller, { backend: 'cpu' })).rejects.toThrow(
@@ -139,7 +139,7 @@ it('refuses a tokenizer of another vocabulary before it allocates anything', asy
   );
   const beyond = await changed('generation_config.json', () => ({ eos_token_id: [0, 300] }));
   await expect(loadModel(beyond, { backend: 'cpu' })).rejects.toThrow(
-    'eos_token_id must hold token ids from 0 to 299, got 300',
+    'eos_token_id must hold token ids from 0 to 260, got 300',
   );
   expect(tf.memory().numTensors).toBe(before);
 });
@@ -147,7 +147,7 @@ it('refuses a tokenizer of another vocabulary before it allocates anything', asy
 it('lays conversations out by the template of the checkpoint, and ends replies at any of its tokens', async () => {
   const template = "{% for message in messages %}{{ '<|user|>' + message['content'] }}{% endfor %}";
   const own = await changed('tokenizer_config.json', (json) => ({ ...json, chat_template: template }));
-  await writeFile(join(own, 'generation_config.json'), JSON.stringify({ eos_token_id: [...Array(300).keys()] }));
+  await writeFile(join(own, 'generation_config.json'), JSON.stringify({ eos_token_id: [...Array(261).keys()] }));
   const model = await loadModel(own, { backend: 'cpu' });
   expect(model.template).toBe(template);
   expect(model.tokenizer.encodeChat([{ role: 'user', content: 'a' }])).toHaveLength(2);

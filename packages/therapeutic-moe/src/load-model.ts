@@ -5,7 +5,14 @@ import { basename, join, resolve } from 'node:path';
 import { type BackendChoice, type Logger, useBackend } from '@therapeutic-moe/backend';
 import { modelDirectory } from '@therapeutic-moe/embedded-model';
 import { Adapters } from '@therapeutic-moe/lora';
-import { type CausalLm, loadAdapter, loadModelDirectory, mergeLora, readModelConfig } from '@therapeutic-moe/model';
+import {
+  type CausalLm,
+  loadAdapter,
+  loadModelDirectory,
+  mergeLora,
+  readModelConfig,
+  type WeightDtype,
+} from '@therapeutic-moe/model';
 import { Tokenizer } from '@therapeutic-moe/tokenizer';
 import { readGenerationDefaults } from './generation-defaults.js';
 import { LanguageModel } from './language-model.js';
@@ -14,10 +21,15 @@ import { LanguageModel } from './language-model.js';
 export interface LoadModelOptions {
   /** Default `auto`: the fastest backend that works here. */
   readonly backend?: BackendChoice;
-  /** A folder with a PEFT adapter to put on the model; it is merged into the weights. */
+  /** A folder with a PEFT adapter to put on the model; it is merged into float32 weights and stays beside frozen ones. */
   readonly adapter?: string;
   /** Folders with PEFT adapters by name: each answers as a model of its own (`adapters` of the model), beside the base. */
   readonly adapters?: Readonly<Record<string, string>>;
+  /**
+   * What linears, experts, embedding and head are held as; all but float32 are frozen and rounded, and replies may differ.
+   * Default `float32`.
+   */
+  readonly weights?: WeightDtype;
   /** Weight of the prompt while replying, 1 or more; default what the checkpoint's `generation_config.json` says, else 1 (off). */
   readonly guidanceScale?: number;
   /** Conversations whose keys and values are kept, so that a next turn computes only what is new; 0 keeps none. Default 1. */
@@ -44,14 +56,18 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   if (options.adapter && options.adapters)
     throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
+  const { weights = 'float32' } = options;
   const { vocabSize } = await readModelConfig(directory);
   const tokenizer = await Tokenizer.fromDirectory(directory);
   checkVocabulary(tokenizer, vocabSize, directory);
   const read = await readGenerationDefaults(directory, vocabSize);
   await useBackend(options.backend ?? 'auto', { logger: options.logger });
-  const decoder = await loadModelDirectory(directory);
+  const decoder = await loadModelDirectory(directory, { weights });
   try {
-    if (options.adapter) mergeLora(decoder, await loadAdapter(decoder, options.adapter));
+    if (options.adapter) {
+      const adapter = await loadAdapter(decoder, options.adapter);
+      if (weights === 'float32') mergeLora(decoder, adapter);
+    }
     const id = directory === modelDirectory ? embeddedModelName : basename(resolve(directory));
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const adapters = await loadAdapters(decoder, options.adapters ?? {});
@@ -59,7 +75,8 @@ export async function loadModel(
       ...read,
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };
-    const revision = await weightsRevision(directory);
+    const rounded = weights === 'float32' ? '' : `, ${weights} weights`;
+    const revision = `${await weightsRevision(directory)}${rounded}`;
     const { keptSessions, kvCache } = options;
     return new LanguageModel({ id, decoder, tokenizer, defaults, revision, adapter, adapters, keptSessions, kvCache });
   } catch (error) {

@@ -42,6 +42,10 @@ describe('resolveTrainConfig', () => {
       { training: { ...base.training, loraplusLrRatio: 16 } },
       'config: training.loraplusLrRatio is 16 but there is no adapter; set lora or leave it out.',
     ],
+    [
+      { model: { from: 'base', weights: 'int8' } },
+      'config: model.weights is int8, in which weights are frozen, and there is no adapter to train; set lora, or leave it out.',
+    ],
     [{ xyzzy_and_more: 3 }, 'config: unknown key xyzzy_and_more; known are seed, backend, precision, output'],
     [
       { training: { ...base.training, warmupSteps: 100 } },
@@ -67,11 +71,25 @@ describe('resolveTrainConfig', () => {
     [{ model: {} }, 'config: model must have either preset or from, got neither.'],
     [{ lora: { r: 4, loraAlpha: 8 } }, 'config: lora adapts a trained model; name its folder in model.from'],
     [
-      { lora: { r: 4, loraAlpha: 8, initLoraWeights: 'pissa' } },
-      'config: lora.initLoraWeights must be one of true, gaussian, got "pissa".',
+      { lora: { r: 4, loraAlpha: 8, initLoraWeights: 'pissa_niter_' } },
+      'config: lora.initLoraWeights must be one of true, gaussian, pissa, pissa_niter_K with a number K of iterations, olora, got "pissa_niter_".',
     ],
     [
-      { lora: { r: 4, loraAlpha: 8, targetModules: [] } },
+      {
+        model: { from: 'runs/base' },
+        lora: { r: 4, loraAlpha: 8, targetParameters: ['experts.down_proj'], useDora: true },
+      },
+      'config: lora.targetParameters does not go with lora.useDora true; leave it out, or adapt linears alone.',
+    ],
+    [
+      {
+        model: { from: 'runs/base' },
+        lora: { r: 4, loraAlpha: 8, targetParameters: ['experts.down_proj'], initLoraWeights: 'pissa_niter_4' },
+      },
+      'config: lora.targetParameters does not go with lora.initLoraWeights "pissa_niter_4"',
+    ],
+    [
+      { model: { from: 'runs/base' }, lora: { r: 4, loraAlpha: 8, targetModules: [] } },
       'config: lora.targetModules must be a list that is not empty, got [].',
     ],
     [

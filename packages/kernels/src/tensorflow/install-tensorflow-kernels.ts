@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { installAttention } from './attention.js';
 import { installCrossEntropy } from './cross-entropy.js';
+import { installFrozen } from './frozen.js';
 import { installLayers } from './layers.js';
 import { Operands } from './operands.js';
 import { installOptimiser } from './optimiser.js';
@@ -13,6 +14,7 @@ export function installTensorflowKernels(): Operands {
   const ops = new RawOps(tf.backend() as NodeBackend);
   const operands = new Operands(ops);
   installProducts(ops, operands);
+  installFrozen(ops, operands);
   installAttention(ops);
   installLayers(ops);
   installRows(ops, operands);

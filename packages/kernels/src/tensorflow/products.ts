@@ -42,7 +42,7 @@ export function installProducts(ops: RawOps, operands: Operands): void {
 }
 
 /** The rows of each group, and last those of none. bfloat16 groups are filled up. */
-function rowsOfGroups(ops: RawOps, x: Handle, offsets: readonly number[]): Handle[] {
+export function rowsOfGroups(ops: RawOps, x: Handle, offsets: readonly number[]): Handle[] {
   const ends = [...offsets.slice(1), x.shape[0]!];
   const groups = ops.splitV(
     x,
@@ -65,7 +65,8 @@ function fillUp(ops: RawOps, groups: readonly Handle[]): Handle[] {
   });
 }
 
-function firstRows(ops: RawOps, x: Handle, count: number): Handle {
+/** The first rows of a matrix. */
+export function firstRows(ops: RawOps, x: Handle, count: number): Handle {
   return x.shape[0] === count ? x : ops.splitV(x, [count, x.shape[0]! - count], 0)[0]!;
 }
 

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 
-/** TensorFlow's number of a data type. bfloat16 has none in tfjs and lives only on TensorFlow's side. */
+/** TensorFlow's number of a data type. bfloat16, half and int8 have none in tfjs and live only on TensorFlow's side. */
 export type DType = number;
 
 /** A tensor on TensorFlow's side. */
@@ -38,9 +38,10 @@ export interface NodeBackend extends tf.KernelBackend {
 
 export const FLOAT = 1;
 export const INT32 = 3;
+export const INT8 = 6;
 export const COMPLEX64 = 8;
 export const BFLOAT16 = 14;
-export const FLOAT16 = 19;
+export const HALF = 19;
 
 /**
  * TensorFlow's own ops on the handles of tfjs-node. Handles made while a kernel runs are freed when it ends, so a kernel

@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { BlockPlace, HalvesPlace } from '../write-block.js';
 import { inPlace } from './in-place.js';
 import type { Operands } from './operands.js';
-import { BFLOAT16, FLOAT, FLOAT16, type Handle, INT32, type RawOps } from './raw-ops.js';
+import { BFLOAT16, FLOAT, HALF, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 /** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(ops: RawOps, operands: Operands): void {
@@ -63,7 +63,7 @@ export function installRows(ops: RawOps, operands: Operands): void {
 
 /** The 16-bit floats that lie two to an int32, without a copy where they are even in number. */
 function halves(ops: RawOps, words: Handle, { shape: [height, width], bfloat16 }: HalvesPlace): Handle {
-  const attributes = [ops.type('T', INT32), ops.type('type', bfloat16 ? BFLOAT16 : FLOAT16)];
+  const attributes = [ops.type('T', INT32), ops.type('type', bfloat16 ? BFLOAT16 : HALF)];
   const pairs = ops.run('Bitcast', [words], attributes); // [words, 2]
   const [count, held] = [height * width, 2 * pairs.shape[0]!];
   const all = ops.reshape(pairs, [held]);

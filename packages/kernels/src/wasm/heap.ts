@@ -42,6 +42,53 @@ export interface KernelModule {
   gemmScratchBytes(): number;
   gemvRows(n: number, k: number, x: Address, b: Address, ldb: number, y: Address, accumulate: boolean): void;
   gemvColumns(n: number, k: number, x: Address, b: Address, ldb: number, y: Address): void;
+  thawRows(
+    kind: number,
+    packed: Address,
+    rowBytes: number,
+    scales: Address,
+    ids: Address,
+    rows: number,
+    columns: number,
+    out: Address,
+  ): void;
+  frozenGemv(
+    kind: number,
+    n: number,
+    k: number,
+    x: Address,
+    packed: Address,
+    rowBytes: number,
+    scales: Address,
+    y: Address,
+  ): void;
+  frozenGemm(
+    kind: number,
+    m: number,
+    n: number,
+    k: number,
+    x: Address,
+    packed: Address,
+    rowBytes: number,
+    scales: Address,
+    c: Address,
+    ldc: number,
+    scratch: Address,
+  ): void;
+  frozenGemmBack(
+    kind: number,
+    m: number,
+    n: number,
+    k: number,
+    y: Address,
+    packed: Address,
+    rowBytes: number,
+    scales: Address,
+    c: Address,
+    ldc: number,
+    scratch: Address,
+  ): void;
+  frozenScratchBytes(): number;
   attendOne(
     q: Address,
     k: Address,

@@ -1,3 +1,4 @@
+import { packRows, unpackRows } from '@therapeutic-moe/checkpoint';
 import { describe, expect, it } from 'vitest';
 import { instantiateKernels, type KernelModule } from './heap.js';
 
@@ -115,6 +116,41 @@ describe('the plain SIMD module', () => {
       }
       expect(value).toBe(expected);
     }
+  });
+
+  it.each(['int8', 'bfloat16', 'float16'] as const)('multiplies by a frozen weight of %s', async (dtype) => {
+    const [kind, m, k, n] = [{ int8: 0, bfloat16: 1, float16: 2 }[dtype], 5, 301, 29];
+    const [x, y, w] = [random(m * k), random(m * n), random(n * k)];
+    const rows = packRows(w, [n, k], dtype);
+    const { packed, scales = new Float32Array(n) } = rows;
+    const rowBytes = (packed.length / n) * 4;
+    const inputs = [x, y, packed, scales];
+    const sizes = [n * k, n, m * n, m * k];
+    const results = await onBoth(inputs, sizes, (module, [X, Y, P, S, thawed, one, many, back], scratch) => {
+      module.thawRows(kind, P!, rowBytes, S!, 0, n, k, thawed!);
+      module.frozenGemv(kind, n, k, X!, P!, rowBytes, S!, one!);
+      module.frozenGemm(kind, m, n, k, X!, P!, rowBytes, S!, many!, n, scratch);
+      module.frozenGemmBack(kind, m, k, n, Y!, P!, rowBytes, S!, back!, k, scratch);
+    });
+    const [thawed, one, many, back] = results.slice(4) as [Float32Array, Float32Array, Float32Array, Float32Array];
+    const weights = unpackRows(rows, [n, k], dtype);
+    const product = (i: number, j: number) => sum(k, (p) => x[i * k + p]! * weights[j * k + p]!);
+    expect(thawed).toEqual(weights);
+    expectNear(
+      one,
+      Array.from({ length: n }, (_, j) => product(0, j)),
+    );
+    expectNear(
+      many,
+      Array.from({ length: m * n }, (_, at) => product(Math.floor(at / n), at % n)),
+    );
+    expectNear(
+      back,
+      Array.from({ length: m * k }, (_, at) => {
+        const [i, p] = [Math.floor(at / k), at % k];
+        return sum(n, (j) => y[i * n + j]! * weights[j * k + p]!);
+      }),
+    );
   });
 
   it('multiplies a vector by rows and by columns', async () => {

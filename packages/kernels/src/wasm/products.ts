@@ -94,7 +94,7 @@ export function installProducts(heap: WasmHeap): void {
 }
 
 /** The groups that have rows. */
-function groups(offsets: readonly number[]): { expert: number; start: number; rows: number }[] {
+export function groups(offsets: readonly number[]): { expert: number; start: number; rows: number }[] {
   return offsets
     .slice(0, -1)
     .map((start, expert) => ({ expert, start, rows: offsets[expert + 1]! - start }))

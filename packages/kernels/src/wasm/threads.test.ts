@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { packRows } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -6,16 +7,23 @@ import {
   combineRows,
   crossEntropy,
   decodeLayer,
+  type FrozenDtype,
+  type FrozenMatrix,
   flashAttention,
+  frozenMatMul,
+  frozenMatrix,
+  groupedFrozenMatMul,
   groupedMatMul,
   matMul,
   rmsNorm,
   rotate,
   sumOfSquares,
   swiGlu,
+  thaw,
 } from '../index.js';
 import { installAttention } from './attention.js';
 import { installDecodeLayer } from './decode-layer.js';
+import { installFrozen } from './frozen.js';
 import { openWasmHeap, type WasmHeap } from './heap.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
@@ -142,7 +150,30 @@ const cases: Case[] = [
     inputs: [[67, 1009]],
     op: (x) => crossEntropy(x as tf.Tensor2D, tf.range(0, 67, 1, 'int32')),
   },
+  ...(['int8', 'bfloat16', 'float16'] as const).flatMap((dtype) => [
+    {
+      name: `one row and a frozen weight of ${dtype}`,
+      inputs: [[1, 1031]],
+      op: (x: tf.Tensor) => frozenMatMul(x, freeze([1033, 1031], dtype)),
+    },
+    {
+      name: `rows and frozen weights of ${dtype}`,
+      inputs: [[601, 61]],
+      op: (x: tf.Tensor) => groupedFrozenMatMul(x as tf.Tensor2D, freeze([4, 301, 61], dtype), groups),
+    },
+    {
+      name: `a frozen weight of ${dtype} that is thawed`,
+      inputs: [[1031, 301]],
+      op: (x: tf.Tensor) => tf.mul(x, thaw(freeze([301, 1031], dtype))),
+    },
+  ]),
 ];
+
+function freeze(shape: number[], dtype: FrozenDtype): FrozenMatrix {
+  const [rows, columns] = [tf.util.sizeFromShape(shape.slice(0, -1)), shape.at(-1)!];
+  const values = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i));
+  return frozenMatrix(packRows(values, [rows, columns], dtype), shape, dtype);
+}
 
 describeOnBackends('threads', (backend) => {
   if (backend !== 'wasm') return it.skip('belong to the wasm backend', () => {});
@@ -152,6 +183,7 @@ describeOnBackends('threads', (backend) => {
     installLayers(heaps.get(threads)!);
     installRows(heaps.get(threads)!);
     installAttention(heaps.get(threads)!);
+    installFrozen(heaps.get(threads)!);
     installDecodeLayer(heaps.get(threads)!);
   };
   beforeAll(async () => {

@@ -1,5 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { installAttention } from './attention.js';
+import { installConcat } from './concat.js';
+import { installFrozen } from './frozen.js';
 import { installInt8 } from './int8.js';
 import { installLayers } from './layers.js';
 import { installProducts } from './products.js';
@@ -16,6 +18,8 @@ export function installWebGpuKernels(backend: tf.KernelBackend): void {
   installLayers(recorder);
   installRotate(recorder);
   installInt8(recorder);
+  installFrozen(recorder);
   installAttention(recorder);
+  installConcat(recorder);
   installSums();
 }

@@ -3,7 +3,7 @@ import { type BackendChoice, useBackend } from '@therapeutic-moe/backend';
 import { argmax } from '@therapeutic-moe/generate';
 import { type CausalLm, loadAdapter, loadModelDirectory } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
-import { errorLogger, modelOptions } from './model-options.js';
+import { errorLogger, modelOptions, readPrecision } from './model-options.js';
 import { readIds, readNumber } from './numbers.js';
 
 /** Logits of given ids: for comparing with other implementations. No tokenizer is needed. */
@@ -19,8 +19,9 @@ export const logitsCommand = defineCommand({
   async run({ args }) {
     const ids = readIds('ids', args.ids);
     const count = readNumber('greedy', args.greedy, { min: 0, max: 1_000_000, whole: true });
+    const weights = readPrecision(args.precision);
     const { name } = await useBackend(args.backend as BackendChoice, { logger: errorLogger });
-    const model = await loadModelDirectory(args.model);
+    const model = await loadModelDirectory(args.model, { weights });
     try {
       if (args.adapter) await loadAdapter(model, args.adapter);
       const { logits, allArgmax } = await logitsOf(model, ids);

@@ -1,4 +1,5 @@
 import type { BackendChoice } from '@therapeutic-moe/backend';
+import { type WeightDtype, weightDtypes } from '@therapeutic-moe/model';
 import { type LoadModelOptions, loadModel } from '../load-model.js';
 
 /** Options that every command with a model shares. */
@@ -10,7 +11,19 @@ export const modelOptions = {
   },
   adapter: { type: 'string', description: 'PEFT adapter folder', valueHint: 'DIR' },
   backend: { type: 'string', description: 'auto, tensorflow, webgpu, wasm or cpu', default: 'auto' },
+  precision: {
+    type: 'string',
+    description: 'weights as float32, or frozen in fewer bytes: bfloat16, float16 or int8; replies may differ',
+    default: 'float32',
+  },
 } as const;
+
+/** @throws when the option names nothing that weights can be held as. */
+export function readPrecision(text: string): WeightDtype {
+  const weights = weightDtypes.find((each) => each === text);
+  if (weights) return weights;
+  throw new Error(`--precision must be ${weightDtypes.join(', ')}, got '${text}'.`);
+}
 
 /** Options of the commands that hold conversations. */
 export const conversationOptions = {
@@ -71,9 +84,23 @@ export const errorLogger = {
 
 /** Loads what `modelOptions` name. @param conversations how replies keep keys and values, where the command makes any. */
 export function loadFromOptions(
-  { model, adapter, adapters, backend }: AskedAdapters & { model?: string; backend: string },
+  {
+    model,
+    adapter,
+    adapters,
+    backend,
+    precision,
+  }: AskedAdapters & { model?: string; backend: string; precision: string },
   conversations: Pick<LoadModelOptions, 'keptSessions' | 'kvCache'> = {},
 ) {
-  const options = { backend: backend as BackendChoice, adapter, adapters, logger: errorLogger, ...conversations };
+  const weights = readPrecision(precision);
+  const options = {
+    backend: backend as BackendChoice,
+    adapter,
+    adapters,
+    weights,
+    logger: errorLogger,
+    ...conversations,
+  };
   return loadModel(model, options);
 }

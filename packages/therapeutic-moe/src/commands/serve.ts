@@ -49,9 +49,9 @@ export const serveCommand = defineCommand({
     const kvCache = readKvCache(args['kv-cache']);
     const policy = resolvePolicy(args.region ? { region: args.region as never } : {});
     const apiKeys = readApiKeys(args['api-key'] ?? (process.env.TMOE_API_KEY || undefined));
-    const { model: directory, backend } = args;
+    const { model: directory, backend, precision } = args;
     const model = await loadFromOptions(
-      { model: directory, backend, ...readAdapters(rawArgs) },
+      { model: directory, backend, precision, ...readAdapters(rawArgs) },
       { keptSessions, kvCache },
     );
     const cache = new ResponseCache<CachedReply>({

@@ -125,6 +125,21 @@ describe('runTrain', () => {
     expect(chat.parameters.trainable).toBeLessThan(chat.parameters.total / 4);
     expect(await hashOf('chat/model/model.safetensors')).not.toBe(whole);
     expect(await hashOf('chat/model/tokenizer.json')).toBe(await hashOf('tokenizer.json'));
+
+    const frozen = await runTrain(
+      config(
+        'frozen',
+        { model: { from: join(folder, 'base/model'), weights: 'int8' }, lora: { r: 2, loraAlpha: 4 } },
+        'chat',
+      ),
+      { logger: silent },
+    );
+    expect(tf.memory().numTensors).toBe(before);
+    expect(frozen.parameters).toEqual(chat.parameters);
+    expect(frozen.model).toBeUndefined(); // frozen weights have no adapter merged into them
+    expect(await hashOf('frozen/adapter/adapter_model.safetensors')).not.toBe(
+      await hashOf('chat/adapter/adapter_model.safetensors'),
+    );
   });
 
   it.each([

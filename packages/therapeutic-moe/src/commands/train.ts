@@ -50,8 +50,8 @@ export interface TrainSummary {
   readonly backend: BackendName;
   readonly parameters: { readonly total: number; readonly trainable: number };
   readonly data: Readonly<Record<string, DomainSize>>;
-  /** Where the trained model was saved, tokenizer included. */
-  readonly model: string;
+  /** Where the trained model was saved, tokenizer included; not where its weights are frozen in fewer bytes. */
+  readonly model?: string;
   /** Where the adapter was saved, in a LoRA run. */
   readonly adapter?: string;
 }
@@ -85,8 +85,9 @@ export async function runTrain(
     );
   }
 
-  const { from } = config.model;
-  const model = from === undefined ? CausalLm.create(modelConfig, config.seed) : await loadModelDirectory(from);
+  const { from, weights } = config.model;
+  const model =
+    from === undefined ? CausalLm.create(modelConfig, config.seed) : await loadModelDirectory(from, { weights });
   const stop = stopOnSignals();
   try {
     const adapter = config.lora && (await attachLoraFromBase(model, config.lora, config.seed));
@@ -167,6 +168,7 @@ async function saveResult(model: CausalLm, adapter: LoraAdapter | undefined, con
   const adapterFolder = join(config.output, 'adapter');
   if (adapter) {
     await saveAdapter(adapter, adapterFolder, config.model.from);
+    if (model.frozenWeights.size > 0) return { adapter: adapterFolder };
     mergeLora(model, adapter);
   }
   await mkdir(folder, { recursive: true });
