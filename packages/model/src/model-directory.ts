@@ -107,6 +107,8 @@ async function fill(
   int8: Int8Weights | undefined,
 ): Promise<void> {
   const variables = variablesOf(model);
+  const forgotten = [...variables.keys()].find((path) => !map.has(path)); // its memory would hold what was there before
+  if (forgotten !== undefined) throw new Error(`loadModelDirectory: no tensor is known to hold ${forgotten}.`);
   const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => variables.has(path))));
   const buffers = plan.buffers();
   await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);
