@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { FrozenDtype } from '../frozen-matrix.js';
 import type { Operands } from './operands.js';
 import { firstRows, rowsOfGroups } from './products.js';
-import { BFLOAT16, type DType, FLOAT, HALF, type Handle, INT8, INT32, type RawOps } from './raw-ops.js';
+import { BFLOAT16, type DType, FLOAT, HALF, type Handle, INT8, type RawOps } from './raw-ops.js';
 
 const TYPES: Readonly<Record<FrozenDtype, DType>> = { int8: INT8, bfloat16: BFLOAT16, float16: HALF };
 
@@ -13,8 +13,10 @@ interface Attrs {
 }
 
 /**
- * Products with weights of fewer bytes. A packed matrix is bit-cast, which copies nothing, and cast for the moment of its
- * product where the product is of another type: bfloat16 weights in a bfloat16 product are not.
+ * Products with weights of fewer bytes. A packed matrix is float32 on TensorFlow's side, so that it lies on a GPU where
+ * there is one. It is bit-cast, which copies nothing, and cast for the moment of its product where the product is of
+ * another type: bfloat16 weights in a bfloat16 product are not. A stack is taken apart before that, since no GPU does so
+ * with int8.
  */
 export function installFrozen(ops: RawOps, operands: Operands): void {
   ops.register('ThawRows', ({ packed, scales, ids }, { dtype, inputSize }: Attrs) => {
@@ -35,12 +37,14 @@ export function installFrozen(ops: RawOps, operands: Operands): void {
     const { inputSize, backward, offsets } = attrs;
     const outputSize = packed!.shape[1]!;
     const type = operands.typeFor(inputSize, outputSize);
-    const weights = ops.unstack(stored(ops, ops.read(packed!), attrs.dtype));
+    const words = ops.unstack(ops.read(packed!));
     const scalesOf = scales && ops.unstack(ops.read(scales));
     const rows = rowsOfGroups(ops, operands.read(x!, scales && backward ? FLOAT : type), offsets);
-    const products = weights.flatMap((weight, e) => {
+    const products = words.flatMap((packed, e) => {
       const count = offsets[e + 1]! - offsets[e]!;
-      return count === 0 ? [] : [firstRows(ops, multiply(ops, rows[e]!, weight, scalesOf?.[e], type, attrs), count)];
+      if (count === 0) return [];
+      const weight = stored(ops, packed, attrs.dtype);
+      return [firstRows(ops, multiply(ops, rows[e]!, weight, scalesOf?.[e], type, attrs), count)];
     });
     const ungrouped = x!.shape[0]! - offsets.at(-1)!;
     if (ungrouped > 0 || products.length === 0)
@@ -51,7 +55,7 @@ export function installFrozen(ops: RawOps, operands: Operands): void {
 
 /** Packed rows in their own type, `[..., words * weights per word]`: the same memory. */
 function stored(ops: RawOps, packed: Handle, dtype: FrozenDtype): Handle {
-  const cast = ops.run('Bitcast', [packed], [ops.type('T', INT32), ops.type('type', TYPES[dtype])]);
+  const cast = ops.run('Bitcast', [packed], [ops.type('T', packed.dtype), ops.type('type', TYPES[dtype])]);
   return ops.reshape(cast, [...packed.shape.slice(0, -1), packed.shape.at(-1)! * cast.shape.at(-1)!]);
 }
 
