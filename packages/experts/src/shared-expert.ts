@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import {
+  type ApplyContext,
   freshLayers,
   joinParameters,
   type LayerFactory,
@@ -21,9 +22,9 @@ export class SharedExpert {
    * @param gate `[hidden, 1]`; owned from now on. Absent: the output counts in full.
    */
   constructor(
-    readonly gateUp: LinearLayer,
-    readonly down: LinearLayer,
-    readonly gate?: LinearLayer,
+    public gateUp: LinearLayer,
+    public down: LinearLayer,
+    public gate?: LinearLayer,
   ) {
     if (gateUp.outputSize !== 2 * down.inputSize || gateUp.inputSize !== down.outputSize) {
       throw new Error(
@@ -63,10 +64,11 @@ export class SharedExpert {
   }
 
   /** @param hidden `[tokens, hidden]` @returns the same shape. Caller disposes. */
-  apply(hidden: tf.Tensor2D): tf.Tensor2D {
+  apply(hidden: tf.Tensor2D, context?: ApplyContext): tf.Tensor2D {
     return tf.tidy(() => {
-      const output = this.down.apply(swiGlu(this.gateUp.apply(hidden) as tf.Tensor2D)) as tf.Tensor2D;
-      return this.gate ? tf.mul(output, tf.sigmoid(this.gate.apply(hidden))) : output;
+      const inner = swiGlu(this.gateUp.apply(hidden, context) as tf.Tensor2D);
+      const output = this.down.apply(inner, context) as tf.Tensor2D;
+      return this.gate ? tf.mul(output, tf.sigmoid(this.gate.apply(hidden, context))) : output;
     });
   }
 

@@ -13,8 +13,8 @@ export class SwiGluExperts implements Experts {
    * @param down `[experts, intermediate, hidden]`; owned from now on.
    */
   constructor(
-    readonly gateUp: StackedLayer,
-    readonly down: StackedLayer,
+    public gateUp: StackedLayer,
+    public down: StackedLayer,
   ) {
     const fits =
       gateUp.experts === down.experts &&

@@ -1,43 +1,58 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type LinearLayer, type Parameters, seedFor } from '@therapeutic-moe/nn';
 import { type StartFactors, startFromBase, startsFromBase } from './base-start.js';
-import { type AdapterSwitch, adapterSwitch, baseOf, type LinearHost, type LinearSlot } from './linear-host.js';
+import {
+  type AdapterSwitch,
+  adapterSwitch,
+  baseOf,
+  type LinearHost,
+  type LinearSlot,
+  stacksOf,
+} from './linear-host.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 import { LoraLinear } from './lora-linear.js';
-import { planLora } from './lora-plan.js';
+import { type LoraPlan, planLora } from './lora-plan.js';
+import { LoraStackedLinear, StackedUpdate } from './lora-stacked-linear.js';
 import { LoraUpdate } from './lora-update.js';
 
-/** One adapter on one model: what it does to each adapted linear, by path. */
+/** One adapter on one model: what it does to each adapted linear and stack of experts, by path. */
 export class LoraAdapter {
-  /** @param linears the layers that its updates lie on. */
+  /** @param linears those that the updates of `layers` lie on. @param stackedLinears those that `stacks` lie on. */
   constructor(
     readonly name: string,
     readonly config: LoraConfig,
     readonly layers: ReadonlyMap<string, LoraUpdate>,
     readonly linears: ReadonlySet<LoraLinear>,
+    readonly stacks: ReadonlyMap<string, StackedUpdate>,
+    readonly stackedLinears: ReadonlySet<LoraStackedLinear>,
   ) {}
+
+  /** All that its updates lie on. */
+  get hosts(): readonly (LoraLinear | LoraStackedLinear)[] {
+    return [...this.linears, ...this.stackedLinears];
+  }
 
   /** Whether the base weights are what the adapter makes of them. */
   get merged(): boolean {
-    return [...this.linears].some((linear) => linear.merged.has(this.name));
+    return this.hosts.some(({ merged }) => merged.has(this.name));
   }
 
   /** What is trained: `{path}.lora_A`, `{path}.lora_B`, and with DoRA `{path}.lora_magnitude_vector`. */
   parameters(): Parameters {
     const factors = new Map<string, tf.Variable>();
-    for (const [path, update] of this.layers)
+    for (const [path, update] of [...this.layers, ...this.stacks])
       for (const [name, factor] of update.factors()) factors.set(`${path}.${name}`, factor);
     return factors;
   }
 
   /** Makes every base weight what the adapter makes of it. */
   merge(): void {
-    for (const linear of this.linears) linear.merge(this.name);
+    for (const host of this.hosts) host.merge(this.name);
   }
 
   /** Puts every base weight back, bit for bit. */
   unmerge(): void {
-    for (const linear of this.linears) linear.unmerge(this.name);
+    for (const host of this.hosts) host.unmerge(this.name);
   }
 }
 
@@ -75,9 +90,7 @@ export async function attachLoraFromBase(
   const resolved = resolveLoraConfig(config);
   const starts = new Map<string, StartFactors>();
   try {
-    for (const [path, layerConfig] of startsFromBase(resolved)
-      ? planLora('attachLora', host.linears().keys(), resolved)
-      : []) {
+    for (const [path, layerConfig] of startsFromBase(resolved) ? planFor(host, resolved).linears : []) {
       const weight = slotWeight(path, host.linears().get(path)!);
       starts.set(
         path,
@@ -103,6 +116,10 @@ function slotWeight(path: string, { layer, columns }: LinearSlot): tf.Tensor2D {
   });
 }
 
+function planFor(host: LinearHost, config: LoraConfig): LoraPlan {
+  return planLora('attachLora', { linears: host.linears().keys(), stacks: stacksOf(host).keys() }, config);
+}
+
 function attach(
   host: LinearHost,
   resolved: LoraConfig,
@@ -111,7 +128,7 @@ function attach(
   starts: ReadonlyMap<string, StartFactors>,
 ): LoraAdapter {
   const slots = host.linears();
-  const plan = planLora('attachLora', slots.keys(), resolved);
+  const plan = planFor(host, resolved);
   const state = adapterSwitch(host) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
   if (state.adapters.has(name))
     throw new Error(
@@ -122,17 +139,28 @@ function attach(
     throw new Error(
       `attachLora: adapter '${merged.name}' is merged into the base; unmerge it first, or merge it for good.`,
     );
-  for (const path of plan.keys()) baseOf(path, slots.get(path)!.layer);
-  const wrapped = wrapLinears(host, slots, plan.keys(), state);
+  for (const path of plan.linears.keys()) baseOf(path, slots.get(path)!.layer);
+  const wrapped = wrapLinears(host, slots, plan.linears.keys(), state);
   const layers = new Map<string, LoraUpdate>();
-  for (const [path, layerConfig] of plan) {
+  for (const [path, layerConfig] of plan.linears) {
     const { layer, columns } = slots.get(path)!;
     const linear = wrapped.get(layer)!;
     const update = new LoraUpdate(name, linear.base, layerConfig, seedFor(seed, path), columns, starts.get(path));
     linear.add(update);
     layers.set(path, update);
   }
-  const adapter = new LoraAdapter(name, resolved, layers, new Set(wrapped.values()));
+  const stacks = new Map<string, StackedUpdate>();
+  const wrappedStacks = wrapStacks(host, plan.stacks.keys(), state);
+  for (const [path, layerConfig] of plan.stacks) {
+    const update = new StackedUpdate(wrappedStacks.get(path)!, layerConfig, seedFor(seed, path));
+    wrappedStacks.get(path)!.updates.set(name, update);
+    stacks.set(path, update);
+  }
+  // PEFT, too, keeps the names that 'all-linear' stands for, since other models have others.
+  const targetModules = resolved.targetModules === 'all-linear' ? [...layers.keys()] : resolved.targetModules;
+  const config = { ...resolved, targetModules };
+  const hosts = [new Set(wrapped.values()), new Set(wrappedStacks.values())] as const;
+  const adapter = new LoraAdapter(name, config, layers, hosts[0], stacks, hosts[1]);
   state.adapters.set(name, adapter);
   state.active = [...state.active, name];
   return adapter;
@@ -141,7 +169,7 @@ function attach(
 /** Takes an adapter off its host for good: base weights as they were before it, factors freed. */
 export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
   if (adapter.merged) adapter.unmerge();
-  takeOff(host, adapter, (linear) => linear.remove(adapter.name));
+  takeOff(host, adapter, (layer) => layer.remove(adapter.name));
 }
 
 /**
@@ -151,7 +179,7 @@ export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
  * @throws when another adapter is merged into the same weights.
  */
 export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
-  for (const { merged } of adapter.linears) {
+  for (const { merged } of adapter.hosts) {
     const other = [...merged].find((name) => name !== adapter.name);
     if (other !== undefined)
       throw new Error(
@@ -159,21 +187,40 @@ export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
       );
   }
   if (!adapter.merged) adapter.merge();
-  takeOff(host, adapter, (linear) => linear.absorb(adapter.name));
+  takeOff(host, adapter, (layer) => layer.absorb(adapter.name));
 }
 
-/** Ends an adapter on all its linears; those that have no other become plain again. */
-function takeOff(host: LinearHost, { name, layers }: LoraAdapter, end: (linear: LoraLinear) => void): void {
-  const ended = new Set<LinearLayer>();
-  for (const path of layers.keys()) {
-    const { layer } = host.linears().get(path)!;
-    if (ended.has(layer) || !(layer instanceof LoraLinear)) continue;
-    ended.add(layer);
+/** Ends an adapter on all its layers; those that have no other become plain again. */
+function takeOff(
+  host: LinearHost,
+  { name, layers, stacks, hosts }: LoraAdapter,
+  end: (layer: LoraLinear | LoraStackedLinear) => void,
+): void {
+  for (const layer of hosts) {
     end(layer);
     layer.adapterSwitch.adapters.delete(name);
     layer.adapterSwitch.active = layer.adapterSwitch.active.filter((each) => each !== name);
-    if (layer.updates.size === 0) host.replaceLinear(path, layer.base);
   }
+  for (const path of layers.keys()) {
+    const { layer } = host.linears().get(path)!;
+    if (layer instanceof LoraLinear && layer.updates.size === 0) host.replaceLinear(path, layer.base);
+  }
+  for (const path of stacks.keys()) {
+    const stack = stacksOf(host).get(path);
+    if (stack instanceof LoraStackedLinear && stack.updates.size === 0) host.replaceStack!(path, stack.base);
+  }
+}
+
+/** Puts a `LoraStackedLinear` around the stacks at these paths that have none. @returns them by path. */
+function wrapStacks(host: LinearHost, paths: Iterable<string>, state: AdapterSwitch): Map<string, LoraStackedLinear> {
+  const wrapped = new Map<string, LoraStackedLinear>();
+  for (const path of paths) {
+    const stack = stacksOf(host).get(path)!;
+    const layer = stack instanceof LoraStackedLinear ? stack : new LoraStackedLinear(stack, state);
+    wrapped.set(path, layer);
+    if (layer !== stack) host.replaceStack!(path, layer);
+  }
+  return wrapped;
 }
 
 /** Puts a `LoraLinear` around the linears at these paths that have none. @returns them by what was there before. */

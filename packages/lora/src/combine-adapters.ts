@@ -142,6 +142,11 @@ function checkCombination(parts: ReadonlyMap<LoraAdapter, number>, how: Combinat
         `combineAdapters: '${name}' is a DoRA adapter, whose lengths of columns no weighted sum keeps; merge it into the base instead.`,
       );
   }
+  const stacked = [...parts.keys()].find(({ stacks }) => stacks.size > 0);
+  if (stacked)
+    throw new Error(
+      `combineAdapters: '${stacked.name}' adapts stacks of experts, which are not combined, as PEFT does not; merge it into the base instead.`,
+    );
   const started = [...parts.keys()].find(({ config }) => startsFromBase(config));
   if (started && parts.size > 1 && how.type !== 'cat' && how.type !== 'svd') {
     throw new Error(

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { type CheckpointReader, openCheckpoint, type PendingArray } from '@therapeutic-moe/checkpoint';
 import { startsFromBase } from './base-start.js';
+import { peftName } from './file-factors.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
-import { peftName, readAdapterConfig, readBaseModel, writePeftFiles } from './peft-files.js';
+import { readAdapterConfig, readBaseModel, writePeftFiles } from './peft-files.js';
 
 /** How an adapter is written. */
 export interface ExportAdapterOptions {
@@ -51,6 +52,11 @@ export async function exportTrainedAdapter(
   options: ExportAdapterOptions = {},
 ): Promise<LoraConfig> {
   const config = resolveLoraConfig(settings);
+  if (config.targetParameters.length > 0) {
+    throw new Error(
+      `${file}: the run's targetParameters are stacks of experts, whose names in PEFT's files follow from the model; take the adapter folder that the run saves at its end.`,
+    );
+  }
   if (startsFromBase(config)) {
     throw new Error(
       `${file}: the run's initLoraWeights '${config.initLoraWeights}' took over a part of the base, which its checkpoint does not hold; take the adapter folder that the run saves at its end, or resume it with no steps left.`,

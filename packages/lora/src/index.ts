@@ -6,8 +6,9 @@ export { type ExportAdapterOptions, exportAdapter, exportTrainedAdapter } from '
 export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';
 export { defaultLoraConfig, type LoraConfig, resolveLoraConfig } from './lora-config.js';
 export { LoraLinear } from './lora-linear.js';
-export { countLoraParameters, type LoraLayerConfig, planLora } from './lora-plan.js';
+export { type AdaptableSizes, countLoraParameters, type LoraLayerConfig, planLora } from './lora-plan.js';
 export { loraPlusFactor } from './lora-plus-factor.js';
+export { LoraStackedLinear, StackedUpdate } from './lora-stacked-linear.js';
 export { type ColumnRange, LoraUpdate } from './lora-update.js';
 export { type MergeDrift, mergeDrift } from './merge-drift.js';
 export { loadAdapterWeights, readAdapterConfig, saveAdapter } from './peft-files.js';

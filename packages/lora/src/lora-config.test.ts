@@ -19,10 +19,7 @@ describe('resolveLoraConfig', () => {
     [{ loraDropout: 1 }, 'lora: loraDropout must be in [0, 1), got 1.'],
     [{ targetModules: [] }, 'lora: targetModules is empty; name the linears to adapt'],
     [{ targetModules: ['q_proj', 'q_proj'] }, "lora: targetModules names 'q_proj' twice; name each linear once."],
-    [
-      { targetModules: 'all-linear' },
-      "lora: targetModules 'all-linear' is not implemented; name the linears to adapt.",
-    ],
+    [{ targetParameters: 'experts' }, 'lora: targetParameters must be a list of names, got "experts".'],
     [{ targetModules: '(?P<name>q)' }, "lora: targetModules '(?P<name>q)' is not a regular expression here: "],
     [{ targetModules: null }, 'lora: targetModules must be a list of names or one regular expression, got null.'],
     [{ rankPattern: { q_proj: 0 } }, "lora: rankPattern['q_proj'] must be a whole number of 1 or more, got 0."],

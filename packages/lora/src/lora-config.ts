@@ -10,9 +10,14 @@ export interface LoraConfig {
   readonly loraDropout: number;
   /**
    * The linears to adapt. A list holds names or longer ends of their paths, `['q_proj', '0.self_attn.v_proj']`; a text is
-   * one regular expression for the whole path.
+   * one regular expression for the whole path; `'all-linear'` is every linear but the head.
    */
   readonly targetModules: readonly string[] | string;
+  /**
+   * The stacks of expert matrices to adapt, by longer ends of their paths: `['experts.gate_up_proj']`. Every expert gets
+   * factors of its own. Neither dropout nor `useDora` nor a start from the base goes with them, as in PEFT.
+   */
+  readonly targetParameters: readonly string[];
   /** Ranks of their own: by regular expressions for the end of a path, the first that fits. */
   readonly rankPattern: Readonly<Record<string, number>>;
   /** Alphas of their own, likewise. */
@@ -35,6 +40,7 @@ export const defaultLoraConfig: LoraConfig = Object.freeze({
   loraAlpha: 32,
   loraDropout: 0,
   targetModules: Object.freeze(['q_proj', 'k_proj', 'v_proj', 'o_proj']),
+  targetParameters: Object.freeze([]),
   rankPattern: Object.freeze({}),
   alphaPattern: Object.freeze({}),
   useRslora: false,
@@ -51,11 +57,14 @@ export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig
   refuseUnknownKeys('lora', partial, Object.keys(defaultLoraConfig));
   const given = Object.entries(partial).filter(([, value]) => value !== undefined);
   const config: LoraConfig = { ...defaultLoraConfig, ...Object.fromEntries(given) };
+  const { targetParameters } = config;
   checkRank('r', config.r);
   checkAlpha('loraAlpha', config.loraAlpha);
   checkPattern('rankPattern', config.rankPattern, checkRank);
   checkPattern('alphaPattern', config.alphaPattern, checkAlpha);
-  checkTargets(config.targetModules);
+  checkParameters(targetParameters);
+  if (!(Array.isArray(config.targetModules) && config.targetModules.length === 0 && targetParameters.length > 0))
+    checkTargets(config.targetModules);
   if (!(config.loraDropout >= 0 && config.loraDropout < 1))
     throw new Error(`lora: loraDropout must be in [0, 1), got ${config.loraDropout}.`);
   checkFlag('useRslora', config.useRslora);
@@ -68,13 +77,28 @@ export function resolveLoraConfig(partial: Partial<LoraConfig> = {}): LoraConfig
       `lora: initLoraWeights must be true, "gaussian", "pissa", "pissa_niter_K" with a number K of iterations, or "olora", got ${JSON.stringify(config.initLoraWeights)}.`,
     );
   }
+  refuseBesideParameters(config);
   return Object.freeze({
     ...config,
     targetModules:
-      typeof config.targetModules === 'string' ? config.targetModules : Object.freeze([...config.targetModules]),
-    rankPattern: Object.freeze({ ...config.rankPattern }),
-    alphaPattern: Object.freeze({ ...config.alphaPattern }),
+      typeof config.targetModules === 'string'
+        ? currentName(config.targetModules)
+        : Object.freeze(config.targetModules.map(currentName)),
+    targetParameters: Object.freeze(targetParameters.map(currentName)),
+    rankPattern: currentNames(config.rankPattern),
+    alphaPattern: currentNames(config.alphaPattern),
   });
+}
+
+/** A mixture's name in Hugging Face's Mixtral files is `block_sparse_moe`; in transformers 5 and PEFT's files, `mlp`. */
+function currentName(name: string): string {
+  return name.replaceAll('block_sparse_moe', 'mlp');
+}
+
+function currentNames(patterns: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.freeze(
+    Object.fromEntries(Object.entries(patterns).map(([pattern, value]) => [currentName(pattern), value])),
+  );
 }
 
 /**
@@ -118,9 +142,30 @@ function checkPattern(
   }
 }
 
+function checkParameters(parameters: readonly string[]): void {
+  if (!Array.isArray(parameters) || parameters.some((name) => typeof name !== 'string'))
+    throw new Error(`lora: targetParameters must be a list of names, got ${JSON.stringify(parameters)}.`);
+  const repeated = parameters.find((name, i) => parameters.indexOf(name) !== i);
+  if (repeated !== undefined) throw new Error(`lora: targetParameters names '${repeated}' twice; name each once.`);
+}
+
+/** What PEFT refuses of adapters on stacks too. */
+function refuseBesideParameters({ targetParameters, loraDropout, useDora, initLoraWeights }: LoraConfig): void {
+  if (targetParameters.length === 0) return;
+  const field = Object.entries({
+    loraDropout: loraDropout !== 0,
+    useDora,
+    initLoraWeights: initLoraWeights !== true && initLoraWeights !== 'gaussian',
+  }).find(([, isSet]) => isSet)?.[0];
+  if (field === undefined) return;
+  const value = { loraDropout, useDora, initLoraWeights }[field];
+  throw new Error(
+    `lora: targetParameters does not go with ${field} ${JSON.stringify(value)}; leave it out, or adapt linears alone by targetModules.`,
+  );
+}
+
 function checkTargets(targets: readonly string[] | string): void {
-  if (targets === 'all-linear')
-    throw new Error("lora: targetModules 'all-linear' is not implemented; name the linears to adapt.");
+  if (targets === 'all-linear') return;
   if (typeof targets === 'string') {
     wholePath('targetModules', targets);
     return;

@@ -6,7 +6,12 @@ const paths = [0, 1, 11].flatMap((i) =>
   ['q_proj', 'v_proj', 'eq_proj'].map((name) => `model.layers.${i}.attn.${name}`),
 );
 
-const plan = (config: Partial<LoraConfig>) => planLora('test', paths, resolveLoraConfig(config));
+const stacks = [0, 1].flatMap((i) =>
+  ['gate_up_proj', 'down_proj'].map((name) => `model.layers.${i}.mlp.experts.${name}`),
+);
+
+const plan = (config: Partial<LoraConfig>) =>
+  planLora('test', { linears: paths, stacks }, resolveLoraConfig(config)).linears;
 
 /** The paths without the part that all share. */
 const short = (config: Partial<LoraConfig>) =>
@@ -64,21 +69,62 @@ describe('planLora', () => {
     ],
     [
       { targetModules: ['q_proj'], rankPattern: { v_proj: 2 } },
-      "test: rankPattern 'v_proj' fits none of the linears that targetModules adapts.",
+      "test: rankPattern 'v_proj' fits nothing that targetModules and targetParameters adapt.",
     ],
   ])('refuses %j', (config, message) => {
     expect(() => plan(config)).toThrow(message);
   });
 });
 
+describe('planLora of stacks', () => {
+  const planned = (config: Partial<LoraConfig>) => {
+    const { linears, stacks: adapted } = planLora('test', { linears: paths, stacks }, resolveLoraConfig(config));
+    return { linears: linears.size, stacks: [...adapted].map(([path, { r, scale }]) => [path.slice(13), r, scale]) };
+  };
+
+  it('finds them by ends of their paths, with patterns of theirs, beside linears or alone', () => {
+    const alone = {
+      r: 2,
+      loraAlpha: 6,
+      targetModules: [],
+      targetParameters: ['experts.down_proj', '1.mlp.experts.gate_up_proj'],
+      rankPattern: { 'experts.gate_up_proj': 3 },
+    };
+    const found = [
+      ['0.mlp.experts.down_proj', 2, 3],
+      ['1.mlp.experts.gate_up_proj', 3, 2],
+      ['1.mlp.experts.down_proj', 2, 3],
+    ];
+    expect(planned(alone)).toEqual({ linears: 0, stacks: found });
+    expect(planned({ ...alone, targetModules: 'all-linear' })).toEqual({ linears: paths.length, stacks: found });
+  });
+
+  it('knows a mixture by the name that Mixtral files give it too', () => {
+    const config = { targetModules: [], targetParameters: ['block_sparse_moe.experts.down_proj'] };
+    expect(planned(config)).toEqual(planned({ targetModules: [], targetParameters: ['mlp.experts.down_proj'] }));
+    const patterns = { rankPattern: { 'block_sparse_moe.experts.+': 3 }, alphaPattern: { 'mlp.experts.+': 6 } };
+    expect(planned({ ...config, ...patterns }).stacks[0]).toEqual(['0.mlp.experts.down_proj', 3, 2]);
+  });
+
+  it('refuses a name that no stack has', () => {
+    expect(() => planned({ targetModules: [], targetParameters: ['experts.up_proj'] })).toThrow(
+      "test: targetParameters names 'experts.up_proj', but the model has experts.gate_up_proj, experts.down_proj.",
+    );
+  });
+});
+
 describe('countLoraParameters', () => {
   it('counts each linear at its own rank', () => {
-    const sizes = new Map([
+    const linears = new Map([
       ['a.q_proj', [5, 7]],
       ['b.q_proj', [11, 13]],
     ] as const);
+    const sizes = { linears, stacks: new Map([['a.experts.down_proj', [17, 19, 23]]] as const) };
     const config = { r: 2, targetModules: ['q_proj'], rankPattern: { 'b.q_proj': 3 } };
     expect(countLoraParameters('test', sizes, config)).toBe(2 * (5 + 7) + 3 * (11 + 13));
     expect(countLoraParameters('test', sizes, { ...config, useDora: true })).toBe(2 * (5 + 7) + 7 + 3 * (11 + 13) + 13);
+    expect(countLoraParameters('test', sizes, { r: 2, targetModules: [], targetParameters: ['down_proj'] })).toBe(
+      17 * 2 * (19 + 23),
+    );
   });
 });

@@ -6,63 +6,105 @@ export interface LoraLayerConfig extends Pick<LoraConfig, 'r' | 'loraDropout' | 
   readonly scale: number;
 }
 
+/** What a model has that can be adapted. */
+export interface AdaptablePaths {
+  readonly linears: Iterable<string>;
+  /** Stacks of expert matrices. */
+  readonly stacks: Iterable<string>;
+}
+
+/** What an adapter goes on, by path, in the order of the model. */
+export interface LoraPlan {
+  readonly linears: ReadonlyMap<string, LoraLayerConfig>;
+  readonly stacks: ReadonlyMap<string, LoraLayerConfig>;
+}
+
 /**
- * Which linears an adapter goes on, and with what rank and scale, by PEFT's rules of matching.
+ * Which linears and stacks an adapter goes on, and with what rank and scale, by PEFT's rules of matching.
  *
  * @param where who asks, for the messages.
- * @param paths of all linears of the model.
- * @throws when a target names no linear, or a pattern none that is adapted.
+ * @param model the paths of what it has.
+ * @throws when a target names nothing, or a pattern nothing that is adapted.
  */
-export function planLora(where: string, paths: Iterable<string>, config: LoraConfig): Map<string, LoraLayerConfig> {
-  const targeted = selectTargets(where, [...paths], config.targetModules);
-  const rankOf = patternLookup(where, 'rankPattern', config.rankPattern, targeted);
-  const alphaOf = patternLookup(where, 'alphaPattern', config.alphaPattern, targeted);
+export function planLora(where: string, model: AdaptablePaths, config: LoraConfig): LoraPlan {
+  const linears = selectTargets(where, [...model.linears], config.targetModules);
+  const stacks = selectNamed(where, 'targetParameters', [...model.stacks], config.targetParameters, experts);
+  const rankOf = patternLookup(where, 'rankPattern', config.rankPattern, [...linears, ...stacks]);
+  const alphaOf = patternLookup(where, 'alphaPattern', config.alphaPattern, [...linears, ...stacks]);
   const { loraDropout, useDora, initLoraWeights, useRslora } = config;
-  return new Map(
-    targeted.map((path) => {
-      const [r, alpha] = [rankOf(path) ?? config.r, alphaOf(path) ?? config.loraAlpha];
-      return [path, { r, scale: alpha / (useRslora ? Math.sqrt(r) : r), loraDropout, useDora, initLoraWeights }];
-    }),
-  );
+  const planned = (paths: readonly string[]) =>
+    new Map(
+      paths.map((path) => {
+        const [r, alpha] = [rankOf(path) ?? config.r, alphaOf(path) ?? config.loraAlpha];
+        return [path, { r, scale: alpha / (useRslora ? Math.sqrt(r) : r), loraDropout, useDora, initLoraWeights }];
+      }),
+    );
+  return { linears: planned(linears), stacks: planned(stacks) };
+}
+
+/** Sizes of what a model has that can be adapted, by path. */
+export interface AdaptableSizes {
+  /** `[inputSize, outputSize]` */
+  readonly linears: ReadonlyMap<string, readonly [number, number]>;
+  /** `[experts, inputSize, outputSize]` */
+  readonly stacks: ReadonlyMap<string, readonly [number, number, number]>;
 }
 
 /**
  * Counts the trainable parameters of an adapter, exactly, without building anything.
  *
  * @param where who asks, for the messages.
- * @param sizes `[inputSize, outputSize]` of all linears of the model by path.
  * @throws as attaching such an adapter would.
  */
-export function countLoraParameters(
-  where: string,
-  sizes: ReadonlyMap<string, readonly [number, number]>,
-  config: Partial<LoraConfig>,
-): number {
-  const resolved = resolveLoraConfig(config);
+export function countLoraParameters(where: string, sizes: AdaptableSizes, config: Partial<LoraConfig>): number {
+  const { linears, stacks } = sizes;
+  const plan = planLora(where, { linears: linears.keys(), stacks: stacks.keys() }, resolveLoraConfig(config));
   let count = 0;
-  for (const [path, { r, useDora }] of planLora(where, sizes.keys(), resolved)) {
-    const [inputSize, outputSize] = sizes.get(path)!;
+  for (const [path, { r, useDora }] of plan.linears) {
+    const [inputSize, outputSize] = linears.get(path)!;
     count += r * (inputSize + outputSize) + (useDora ? outputSize : 0);
+  }
+  for (const [path, { r }] of plan.stacks) {
+    const [experts, inputSize, outputSize] = stacks.get(path)!;
+    count += experts * r * (inputSize + outputSize);
   }
   return count;
 }
 
 function selectTargets(where: string, paths: readonly string[], targets: LoraConfig['targetModules']): string[] {
-  const names = () => [...new Set(paths.map((path) => path.slice(path.lastIndexOf('.') + 1)))].join(', ');
-  if (typeof targets === 'string') {
-    const expression = wholePath('targetModules', targets);
-    const matching = paths.filter((path) => expression.test(path));
-    if (matching.length > 0) return matching;
-    throw new Error(
-      `${where}: targetModules '${targets}' fits no whole path; the model has ${names()}, such as ${paths[0]}.`,
-    );
-  }
+  if (targets === 'all-linear') return paths.filter((path) => path !== 'lm_head');
+  if (typeof targets !== 'string') return selectNamed(where, 'targetModules', paths, targets, lastName);
+  const expression = wholePath('targetModules', targets);
+  const matching = paths.filter((path) => expression.test(path));
+  if (matching.length > 0) return matching;
+  throw new Error(
+    `${where}: targetModules '${targets}' fits no whole path; the model has ${namesOf(paths, lastName)}, such as ${paths[0]}.`,
+  );
+}
+
+/** The paths that end in one of the names. */
+function selectNamed(
+  where: string,
+  field: string,
+  paths: readonly string[],
+  targets: readonly string[],
+  nameOf: (path: string) => string,
+): string[] {
   const isEnd = (path: string, target: string) => path === target || path.endsWith(`.${target}`);
   for (const target of targets) {
-    if (!paths.some((path) => isEnd(path, target)))
-      throw new Error(`${where}: targetModules names '${target}', but the model has ${names()}.`);
+    if (paths.some((path) => isEnd(path, target))) continue;
+    const why = target === 'lm_head' ? '; a head that shares the embedding is no linear of its own' : '';
+    throw new Error(`${where}: ${field} names '${target}', but the model has ${namesOf(paths, nameOf)}${why}.`);
   }
   return paths.filter((path) => targets.some((target) => isEnd(path, target)));
+}
+
+const lastName = (path: string) => path.slice(path.lastIndexOf('.') + 1);
+/** `experts.gate_up_proj` */
+const experts = (path: string) => path.split('.').slice(-2).join('.');
+
+function namesOf(paths: readonly string[], nameOf: (path: string) => string): string {
+  return [...new Set(paths.map(nameOf))].join(', ') || 'none';
 }
 
 /** @returns the value of the first pattern that fits the end of a path, from a dot or the start on. */
@@ -79,7 +121,7 @@ function patternLookup(
   }));
   for (const { expression, pattern } of entries) {
     if (!targeted.some((path) => expression.test(path)))
-      throw new Error(`${where}: ${field} '${pattern}' fits none of the linears that targetModules adapts.`);
+      throw new Error(`${where}: ${field} '${pattern}' fits nothing that targetModules and targetParameters adapt.`);
   }
   return (path) => entries.find(({ expression }) => expression.test(path))?.value;
 }

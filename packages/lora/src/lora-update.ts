@@ -113,6 +113,14 @@ export class LoraUpdate {
     ]);
   }
 
+  /** @param weight `[columns, inputSize]`, as Hugging Face has it. @returns whether the base has these values. */
+  async isOn(weight: Float32Array): Promise<boolean> {
+    const own = tf.tidy(() => tf.transpose(this.#weight()));
+    const values = await own.data();
+    own.dispose();
+    return values.length === weight.length && values.every((value, i) => value === weight[i]);
+  }
+
   /** Its columns of a matrix of the base's size, which is freed. @returns `[inputSize, columns]`. Caller disposes. */
   columnsOf(matrix: tf.Tensor): tf.Tensor {
     const { start, size } = this.#columns;
@@ -146,14 +154,15 @@ function copyOf(factor: tf.Tensor): tf.Variable {
   return tf.tidy(() => tf.variable(tf.clone(factor)));
 }
 
-/** A's first values, drawn as PEFT does. */
-function initialFactor(
-  [inputSize, r]: [number, number],
+/** A's first values, `[..., inputSize, r]`, drawn as PEFT does. */
+export function initialFactor(
+  shape: number[],
   initialisation: LoraLayerConfig['initLoraWeights'],
   seed: number,
 ): tf.Variable {
-  if (initialisation === 'gaussian') return normalVariable([inputSize, r], 1 / r, seed);
+  const [inputSize, r] = shape.slice(-2) as [number, number];
+  if (initialisation === 'gaussian') return normalVariable(shape, 1 / r, seed);
   // Kaiming-uniform with a = sqrt(5): bound = sqrt(6 / ((1 + 5) inputSize)).
   const bound = Math.sqrt(1 / inputSize);
-  return tf.tidy(() => tf.variable(tf.randomUniform([inputSize, r], -bound, bound, 'float32', seed)));
+  return tf.tidy(() => tf.variable(tf.randomUniform(shape, -bound, bound, 'float32', seed)));
 }

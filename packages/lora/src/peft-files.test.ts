@@ -83,7 +83,7 @@ describeOnBackends('PEFT files', () => {
     [{ lora_bias: true }, 'lora_bias is true'],
     [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
     [{ rank_pattern: { q_proj: 'x' } }, "rankPattern['q_proj'] must be a whole number of 1 or more, got x."],
-    [{ target_modules: 'all-linear' }, "targetModules 'all-linear' is not implemented; name the linears to adapt."],
+    [{ target_modules: 'all-linear' }, 'which stands for other linears in each version of transformers; name them'],
     [{ target_modules: null }, 'targetModules is empty'],
     [{ r: 0 }, 'adapter_config.json: lora: r must be a whole number of 1 or more, got 0.'],
   ])('that ask for %j are refused', async (change, message) => {

@@ -4,9 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint, type PendingArray, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import type { LoraAdapter } from './adapter.js';
 import { startsFromBase } from './base-start.js';
+import { fileFactors, peftName } from './file-factors.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
-
-const PREFIX = 'base_model.model.';
 
 /**
  * PEFT fields that change what an adapter computes and that this package does not implement, with the only value it
@@ -17,7 +16,6 @@ const onlyValues: Record<string, readonly unknown[]> = {
   bias: ['none', undefined],
   fan_in_fan_out: [false, undefined],
   modules_to_save: [null, undefined],
-  target_parameters: [null, undefined],
   layers_to_transform: [null, undefined],
   layer_replication: [null, undefined],
   exclude_modules: [null, undefined],
@@ -37,30 +35,18 @@ const onlyValues: Record<string, readonly unknown[]> = {
  * @param baseModel what PEFT records as `base_model_name_or_path`; absent: nothing.
  */
 export async function saveAdapter(adapter: LoraAdapter, directory: string, baseModel?: string): Promise<void> {
-  const tensors: PendingArray[] = [...adapter.layers].flatMap(([path, update]) => {
-    const lengths = update.magnitude?.vector;
-    return [
-      factor(`${path}.lora_A`, [update.rank, update.a.shape[0]!], () => update.down()),
-      factor(`${path}.lora_B`, [update.b.shape[1]!, update.rank], () => update.up()),
-      ...(lengths ? [factor(`${path}.lora_magnitude_vector`, lengths.shape, () => tf.clone(lengths))] : []),
-    ];
-  });
-  await writePeftFiles(directory, plainConfig(adapter.config), tensors, baseModel);
-}
-
-/** @param shape in the file. @param value gives the factor as it is here: transposed. */
-function factor(path: string, shape: readonly number[], value: () => tf.Tensor): PendingArray {
-  return {
-    ...{ name: peftName(path), shape: [...shape], dtype: 'F32' },
+  const tensors: PendingArray[] = fileFactors(adapter).map(({ name, layout, variable, written }) => ({
+    ...{ name, shape: layout.shapeOf(written?.shape ?? variable.shape), dtype: 'F32' },
     read: async () => {
-      const turned = tf.tidy(() => tf.transpose(value()));
+      const turned = tf.tidy(() => layout.toFile(written?.value() ?? variable));
       try {
         return await turned.data<'float32'>();
       } finally {
         turned.dispose();
       }
     },
-  };
+  }));
+  await writePeftFiles(directory, plainConfig(adapter.config), tensors, baseModel);
 }
 
 /** The config of the plain adapter that one of rank 2r is, with the scales of the first. */
@@ -112,6 +98,11 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
       );
     }
   }
+  if (json.target_modules === 'all-linear') {
+    throw new Error(
+      `${file}: target_modules is "all-linear", which stands for other linears in each version of transformers; name them, as PEFT does when it saves.`,
+    );
+  }
   if (typeof json.init_lora_weights === 'string' && json.init_lora_weights.startsWith('pissa_niter_')) {
     throw new Error(
       `${file}: init_lora_weights is "${json.init_lora_weights}": this adapter belongs to a base less a part that was found with random numbers and is not in these files. Save it again with PEFT's path_initial_model_for_weight_conversion, which makes a plain adapter of it.`,
@@ -128,11 +119,6 @@ export async function readAdapterConfig(directory: string): Promise<LoraConfig> 
 export async function readBaseModel(directory: string): Promise<string | undefined> {
   const { base_model_name_or_path: name } = await readJson(join(directory, 'adapter_config.json'));
   return typeof name === 'string' ? name : undefined;
-}
-
-/** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */
-export function peftName(path: string): string {
-  return `${PREFIX}${path}${path.endsWith('.lora_magnitude_vector') ? '' : '.weight'}`;
 }
 
 /** What PEFT 0.21 writes for every setting that is not used here. */
@@ -162,7 +148,6 @@ const unused = {
   peft_version: '0.21.0', // whose file this is, field by field
   qalora_group_size: 16,
   revision: null,
-  target_parameters: null,
   task_type: 'CAUSAL_LM',
   trainable_token_indices: null,
   use_bdlora: null,
@@ -182,6 +167,7 @@ function configToPeft(config: LoraConfig, baseModel?: string): Record<string, un
     r: config.r,
     rank_pattern: config.rankPattern,
     target_modules: config.targetModules,
+    target_parameters: config.targetParameters.length > 0 ? config.targetParameters : null,
     use_dora: config.useDora,
     use_rslora: config.useRslora,
   };
@@ -195,6 +181,7 @@ function configFromPeft(json: Record<string, unknown>): Partial<LoraConfig> {
     loraAlpha: json.lora_alpha ?? null,
     loraDropout: json.lora_dropout ?? undefined,
     targetModules: json.target_modules ?? [],
+    targetParameters: json.target_parameters ?? undefined,
     rankPattern: json.rank_pattern ?? undefined,
     alphaPattern: json.alpha_pattern ?? undefined,
     useRslora: json.use_rslora ?? undefined,
@@ -225,14 +212,17 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
 export async function loadAdapterWeights(adapter: LoraAdapter, directory: string): Promise<void> {
   const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
   try {
-    const wanted = new Map([...adapter.parameters()].map(([path, factor]) => [peftName(path), factor]));
-    const surplus = reader.names.filter((name) => !wanted.has(name));
+    const wanted = new Map(fileFactors(adapter).map((factor) => [factor.name, factor]));
+    const bases = new Map(
+      [...adapter.layers].map(([path, update]) => [peftName(`${path}.base_layer`), update] as const),
+    );
+    const surplus = reader.names.filter((name) => !wanted.has(name) && !bases.has(name));
     if (surplus.length > 0)
       throw new Error(
         `${directory}: the adapter holds ${surplus[0]}, which fits nothing in this model; was it made for another base?`,
       );
-    for (const [name, factor] of wanted) {
-      const expected = [...factor.shape].reverse();
+    for (const [name, { layout, variable }] of wanted) {
+      const expected = layout.shapeOf(variable.shape);
       if (!reader.names.includes(name)) throw new Error(`${directory}: the adapter lacks ${name}.`);
       const { shape } = reader.entry(name);
       if (shape.join() !== expected.join())
@@ -240,9 +230,16 @@ export async function loadAdapterWeights(adapter: LoraAdapter, directory: string
           `${directory}: ${name} must be [${expected}], got [${shape}]; was the adapter made for another base?`,
         );
     }
-    for (const [name, factor] of wanted) {
+    // With an adapter on the head PEFT saves the head too, in case it has grown with the vocabulary.
+    for (const [name, update] of bases) {
+      if (!reader.names.includes(name) || (await update.isOn(await reader.read(name)))) continue;
+      throw new Error(
+        `${directory}: ${name} is not the weight that this model has there; the adapter was made for another base.`,
+      );
+    }
+    for (const [name, { layout, variable }] of wanted) {
       const values = await reader.read(name);
-      tf.tidy(() => factor.assign(tf.transpose(tf.tensor(values, [...factor.shape].reverse()))));
+      tf.tidy(() => variable.assign(layout.fromFile(values, variable.shape)));
     }
   } finally {
     await reader.close();

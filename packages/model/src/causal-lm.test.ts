@@ -75,12 +75,16 @@ describeOnBackends('CausalLm', () => {
     expect(names).toContain('model.embed_tokens.weight');
     expect(names).toContain('model.layers.1.block_sparse_moe.experts.gate_up_proj');
     expect(names).toContain('lm_head.weight');
-    expect(model.linears().size).toBe(8);
+    expect([...model.linears().keys()].slice(7)).toEqual(['model.layers.1.self_attn.o_proj', 'lm_head']);
+    expect([...model.stacks().keys()].slice(2)).toEqual([
+      'model.layers.1.mlp.experts.gate_up_proj',
+      'model.layers.1.mlp.experts.down_proj',
+    ]);
     const narrow = Linear.create(5, 7, { seed: 1 });
     expect(() => model.replaceLinear('model.layers.0.self_attn.q_proj', narrow)).toThrow(
       'model.layers.0.self_attn.q_proj must map 5 to 24, got 5 to 7.',
     );
-    for (const path of ['model.layers.2.self_attn.q_proj', 'model.layers.0.self_attn.constructor', 'lm_head']) {
+    for (const path of ['model.layers.2.self_attn.q_proj', 'model.layers.0.self_attn.constructor', 'lm_heads']) {
       expect(() => model.replaceLinear(path, narrow)).toThrow(`there is no linear at ${path}`);
     }
     narrow.dispose();

@@ -9,10 +9,9 @@ import {
   ropeTables,
 } from '@therapeutic-moe/attention';
 import type { FrozenMatrix, KeyRanges } from '@therapeutic-moe/kernels';
-import { adapterSwitch, type LinearHost, type LinearSlot } from '@therapeutic-moe/lora';
+import { adapterSwitch, type LinearHost, type LoraAdapter } from '@therapeutic-moe/lora';
 import {
   type ApplyContext,
-  type BaseLinear,
   dims,
   type EmbeddingLayer,
   freshLayers,
@@ -21,9 +20,12 @@ import {
   type LinearLayer,
   layersUnder,
   RmsNorm,
+  type StackedLayer,
   seedFor,
+  unfilledLayers,
 } from '@therapeutic-moe/nn';
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
+import type { OwnedLinear, OwnedStack } from './adapter-slots.js';
 import { createPositions } from './create-positions.js';
 import { DecoderLayer } from './decoder-layer.js';
 import { DecoderSession, type SessionOptions } from './decoder-session.js';
@@ -74,7 +76,7 @@ export class CausalLm implements LinearHost {
   readonly #positions: PositionalEncoding | undefined;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: RmsNorm;
-  readonly #head: BaseLinear | undefined;
+  #head: LinearLayer | undefined;
   readonly #rope: RopeConfig | undefined;
 
   private constructor(
@@ -112,6 +114,11 @@ export class CausalLm implements LinearHost {
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
     return new CausalLm(config, 0, 0, freshLayers);
+  }
+
+  /** The same, but its matrices hold any values until they are filled: clearing them takes as long as filling them. */
+  static unfilled(config: ModelConfig): CausalLm {
+    return new CausalLm(config, 0, 0, unfilledLayers);
   }
 
   /**
@@ -154,7 +161,7 @@ export class CausalLm implements LinearHost {
     const start = options.cache?.length ?? 0;
     const result = tf.tidy(() => {
       const rope = this.#rope && ropeTables(this.#rope, start, seq);
-      const passOf = this.#feedForwardPass(batch, seq, options);
+      const passOf = this.#feedForwardPass(batch, seq, { ...options, context });
       let hidden = this.#embed(ids, start);
       const routings: Routing[] = [];
       const overflows: tf.Tensor1D[] = [];
@@ -172,7 +179,7 @@ export class CausalLm implements LinearHost {
       }
       const wanted = lastOnly && seq > 1 ? tf.slice(hidden, [0, seq - 1, 0], [-1, 1, -1]) : hidden;
       const rows = tf.reshape(this.#norm.apply(wanted), [-1, this.config.hiddenSize]) as tf.Tensor2D;
-      const logits = this.#head ? this.#head.apply(rows) : this.#embedding.logits(rows);
+      const logits = this.#head ? this.#head.apply(rows, context) : this.#embedding.logits(rows);
       const byRow = tf.reshape(logits, [batch, wanted.shape[1]!, this.vocabSize]);
       return { logits: byRow, routings, overflows, domainRoutings };
     });
@@ -259,11 +266,19 @@ export class CausalLm implements LinearHost {
         `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
       );
     }
-    const known = adapterSwitch(this)?.adapters ?? new Map();
+    const { adapters: known, active } = adapterSwitch(this) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
     const unknown = adapters.find((name) => name !== null && !known.has(name));
     if (unknown !== undefined) {
       throw new Error(
         `model.forward: there is no adapter '${unknown}'; the model has ${[...known.keys()].join(', ') || 'none'}.`,
+      );
+    }
+    const stacked = [...known.values()].find(
+      ({ name, stacks }) => stacks.size > 0 && (adapters.includes(name) || active.includes(name)),
+    );
+    if (stacked) {
+      throw new Error(
+        `model.forward: '${stacked.name}' adapts stacks of experts, whose rows are those of all sequences together, so it cannot be chosen by row; switch it on or off for all.`,
       );
     }
   }
@@ -279,6 +294,7 @@ export class CausalLm implements LinearHost {
     const recorded = replay && underLayers(replay, mixtureLayers(this.config));
     return (layer) => ({
       sequences: { batch, seq },
+      ...(context && { context }),
       ...masked,
       ...(seed !== undefined && { seed: seedFor(seed, `layers.${layer}.mixture`) }),
       ...(recorded?.[layer] && { replay: replayTensor(recorded, layer) }),
@@ -318,34 +334,73 @@ export class CausalLm implements LinearHost {
     return this.#layers.map(({ feedForward }) => feedForward).filter((each) => each instanceof MixtureFeedForward);
   }
 
-  /** The attention projections by path, the places where adapters go. */
-  linears(): Map<string, LinearSlot> {
-    const linears = new Map<string, LinearSlot>();
-    for (const [i, layer] of this.#layers.entries()) {
-      for (const [name, linear] of Object.entries(layer.attention.projections)) {
-        linears.set(`model.layers.${i}.self_attn.${name}`, { layer: linear });
+  /**
+   * The places where adapters of linears go, by the paths that transformers 5 and PEFT have for them: attention projections,
+   * the three of a dense feed-forward, a shared expert's, and the head. A head that shares the embedding is no linear of its
+   * own: changing it would change the embedding, or part the two.
+   */
+  linears(): Map<string, OwnedLinear> {
+    const linears = new Map<string, OwnedLinear>();
+    for (const [i, { attention, feedForward }] of this.#layers.entries()) {
+      const projections = attention.projections;
+      for (const [name, layer] of Object.entries(projections) as [keyof AttentionProjections, LinearLayer][]) {
+        const replace = (other: LinearLayer) => {
+          projections[name] = other;
+        };
+        linears.set(`model.layers.${i}.self_attn.${name}`, { layer, replace });
       }
+      for (const [name, slot] of feedForward.linears()) linears.set(`model.layers.${i}.${name}`, slot);
     }
+    const replace = (layer: LinearLayer) => {
+      this.#head = layer;
+    };
+    if (this.#head) linears.set('lm_head', { layer: this.#head, replace });
     return linears;
   }
 
   /**
-   * Puts another linear in the place of one of `linears()`; the model owns it from now on.
+   * Puts another layer in the place of one of `linears()`, of the sizes of the whole layer there; the model owns it from now
+   * on.
    *
    * @throws when there is no linear at the path, or the new one has other sizes.
    */
   replaceLinear(path: string, linear: LinearLayer): void {
-    const [, layer, name] = /^model\.layers\.(\d+)\.self_attn\.(\w+)$/.exec(path) ?? [];
-    const projections = this.#layers[Number(layer)]?.attention.projections;
-    if (!projections || !name || !Object.hasOwn(projections, name))
-      throw new Error(`model.replaceLinear: there is no linear at ${path}.`);
-    const { inputSize, outputSize } = projections[name as keyof AttentionProjections];
+    const slot = this.linears().get(path);
+    if (!slot) throw new Error(`model.replaceLinear: there is no linear at ${path}.`);
+    const { inputSize, outputSize } = slot.layer;
     if (linear.inputSize !== inputSize || linear.outputSize !== outputSize) {
       throw new Error(
         `model.replaceLinear: ${path} must map ${inputSize} to ${outputSize}, got ${linear.inputSize} to ${linear.outputSize}.`,
       );
     }
-    projections[name as keyof AttentionProjections] = linear;
+    slot.replace(linear);
+  }
+
+  /** The stacks of expert matrices that adapters go on, by transformers' paths; of gated experts alone. */
+  stacks(): Map<string, StackedLayer> {
+    return new Map([...this.#stacks()].map(([path, { stack }]) => [path, stack]));
+  }
+
+  /**
+   * Puts another stack in the place of one of `stacks()`; the model owns it from now on.
+   *
+   * @throws when there is no stack at the path, or the new one has other sizes.
+   */
+  replaceStack(path: string, stack: StackedLayer): void {
+    const owned = this.#stacks().get(path);
+    if (!owned) throw new Error(`model.replaceStack: there is no stack of experts at ${path}.`);
+    const sizes = ({ experts, inputSize, outputSize }: StackedLayer) => `[${[experts, inputSize, outputSize]}]`;
+    if (sizes(stack) !== sizes(owned.stack))
+      throw new Error(`model.replaceStack: ${path} must be ${sizes(owned.stack)}, got ${sizes(stack)}.`);
+    owned.replace(stack);
+  }
+
+  #stacks(): Map<string, OwnedStack> {
+    return new Map(
+      this.#layers.flatMap(({ feedForward }, i) =>
+        [...feedForward.stacks()].map(([name, stack]) => [`model.layers.${i}.${name}`, stack] as const),
+      ),
+    );
   }
 
   dispose(): void {

@@ -5,9 +5,17 @@ import {
   type ExpertPass,
   type Experts,
   type SharedExpert,
+  SwiGluExperts,
 } from '@therapeutic-moe/experts';
 import { swiGlu } from '@therapeutic-moe/kernels';
-import { type BaseLinear, joinParameters, type LayerFactory, type Parameters, seedFor } from '@therapeutic-moe/nn';
+import {
+  type ApplyContext,
+  joinParameters,
+  type LayerFactory,
+  type LinearLayer,
+  type Parameters,
+  seedFor,
+} from '@therapeutic-moe/nn';
 import {
   type CapacityConfig,
   expertCapacity,
@@ -16,12 +24,15 @@ import {
   type Routing,
   TopKRouter,
 } from '@therapeutic-moe/router';
+import { expertStacks, gatedLinears, type OwnedLinear, type OwnedStack, sharedLinears } from './adapter-slots.js';
 import type { ModelConfig } from './model-config.js';
 
 /** What a pass tells a feed-forward besides the hidden states. */
 export interface FeedForwardPass extends RoutePass {
   /** How many tokens the mask leaves; absent: all. */
   readonly realTokens?: number;
+  /** What linears with adapters are told. */
+  readonly context?: ApplyContext;
 }
 
 /** A type, not an interface, so that `tf.tidy` can return it. */
@@ -42,6 +53,10 @@ export interface FeedForward {
   parameters(): Parameters;
   /** What is saved with the parameters but not trained by gradients. */
   buffers(): Parameters;
+  /** The linears that can be adapted, by transformers' paths in the layer. */
+  linears(): ReadonlyMap<string, OwnedLinear>;
+  /** The stacks of expert matrices that can be adapted, likewise. */
+  stacks(): ReadonlyMap<string, OwnedStack>;
   dispose(): void;
 }
 
@@ -56,8 +71,8 @@ export interface Deviations {
 export class DenseFeedForward implements FeedForward {
   /** @param gateUp `[hidden, 2 * intermediate]`, gate first. @param down `[intermediate, hidden]`. Both owned from now on. */
   constructor(
-    readonly gateUp: BaseLinear,
-    readonly down: BaseLinear,
+    public gateUp: LinearLayer,
+    public down: LinearLayer,
   ) {}
 
   /** @param layers makes the two matrices. */
@@ -75,8 +90,9 @@ export class DenseFeedForward implements FeedForward {
     );
   }
 
-  apply(hidden: tf.Tensor2D): { output: tf.Tensor2D } {
-    return { output: tf.tidy(() => this.down.apply(swiGlu(this.gateUp.apply(hidden) as tf.Tensor2D)) as tf.Tensor2D) };
+  apply(hidden: tf.Tensor2D, { context }: FeedForwardPass = {}): { output: tf.Tensor2D } {
+    const output = tf.tidy(() => this.down.apply(swiGlu(this.gateUp.apply(hidden, context) as tf.Tensor2D), context));
+    return { output: output as tf.Tensor2D };
   }
 
   parameters(): Parameters {
@@ -84,6 +100,14 @@ export class DenseFeedForward implements FeedForward {
   }
 
   buffers(): Parameters {
+    return new Map();
+  }
+
+  linears(): Map<string, OwnedLinear> {
+    return gatedLinears('mlp', this);
+  }
+
+  stacks(): Map<string, OwnedStack> {
     return new Map();
   }
 
@@ -151,6 +175,15 @@ export class MixtureFeedForward implements FeedForward {
     return new Map([...this.router.buffers()].map(([name, buffer]) => [`block_sparse_moe.gate.${name}`, buffer]));
   }
 
+  linears(): Map<string, OwnedLinear> {
+    return this.sharedExpert ? sharedLinears(this.sharedExpert) : new Map();
+  }
+
+  /** Of gated experts; other kinds have no counterpart in PEFT. */
+  stacks(): Map<string, OwnedStack> {
+    return this.experts instanceof SwiGluExperts ? expertStacks(this.experts) : new Map();
+  }
+
   dispose(): void {
     this.router.dispose();
     this.experts.dispose();
@@ -174,8 +207,8 @@ export class MixtureFeedForward implements FeedForward {
     return applyWithCapacity(hidden, routing, this.experts, { capacity: places, dropBy, mask, pass });
   }
 
-  #shared(shared: SharedExpert, hidden: tf.Tensor2D, { mask }: FeedForwardPass): tf.Tensor2D {
-    const output = shared.apply(hidden);
+  #shared(shared: SharedExpert, hidden: tf.Tensor2D, { mask, context }: FeedForwardPass): tf.Tensor2D {
+    const output = shared.apply(hidden, context);
     return mask ? tf.mul(output, tf.expandDims(mask, 1)) : output;
   }
 }

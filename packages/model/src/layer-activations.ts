@@ -47,8 +47,8 @@ function dense({ hiddenSize: hidden, intermediateSize }: ModelConfig, asks: Asks
 function mixture(config: ModelConfig, asks: Asks): LayerActivations {
   const { hiddenSize: hidden, mixture } = config;
   const { numExperts, numExpertsPerTok: k, sharedExpert } = mixture!;
-  const experts = gated('block_sparse_moe.experts', [hidden, expertSize(config)], asks);
-  const shared = gated('block_sparse_moe.shared_expert', [0, sharedExpert?.intermediateSize ?? 0], asks);
+  const experts = gated('mlp.experts', [hidden, expertSize(config)], asks);
+  const shared = gated('mlp.shared_expert', [0, sharedExpert?.intermediateSize ?? 0], asks);
   return {
     kept: hidden + 2 * numExperts + k * (experts.kept + hidden) + shared.kept,
     gradients:

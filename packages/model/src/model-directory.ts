@@ -80,7 +80,7 @@ export async function loadModelDirectory(
     if (int8) await checkZeros(reader, map, int8);
     const model =
       weights === 'float32'
-        ? CausalLm.empty(config)
+        ? CausalLm.unfilled(config)
         : CausalLm.frozen(config, await loadFrozen(config, weights, reader, map, int8));
     try {
       await fill(model, reader, map, int8);

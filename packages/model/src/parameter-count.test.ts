@@ -8,11 +8,15 @@ import { CausalLm, countParameters, kvValuesPerToken, type ModelConfig, presets,
 const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
   [...variables.values()].reduce((sum, { size }) => sum + size, 0);
 
+const { mixture } = tinyConfig();
+const sharedExpert = { mixture: { ...mixture!, layers: [1], sharedExpert: { intermediateSize: 3, gate: true } } };
+
 describe('countParameters', () => {
   it.each<[string, Partial<ModelConfig>]>([
     ['a mixture', {}],
     ['tied embeddings', { tieWordEmbeddings: true }],
     ['a dense model', { mixture: undefined }],
+    ['a shared expert with a gate, in some layers', sharedExpert],
     ['heads that do not make up the hidden size', { headDim: 2, numAttentionHeads: 6, numKeyValueHeads: 3 }],
   ])('equals the sizes of the variables: %s', (_, overrides) => {
     const model = CausalLm.create(tinyConfig(overrides), 1);
@@ -22,6 +26,14 @@ describe('countParameters', () => {
     const counted = countParameters(model.config, lora);
     expect(counted.trainable).toBe(sizeOf(adapter.parameters()));
     expect(counted.total + counted.trainable).toBe(sizeOf(model.parameters()));
+    const everywhere = {
+      r: 2,
+      targetModules: 'all-linear',
+      targetParameters: model.config.mixture ? ['experts.gate_up_proj', 'experts.down_proj'] : [],
+    };
+    const whole = attachLora(model, everywhere, 1, 'everywhere');
+    expect(whole.layers.has('lm_head')).toBe(false);
+    expect(countParameters(model.config, everywhere).trainable).toBe(sizeOf(whole.parameters()));
     model.dispose();
     expect(tf.memory().numTensors).toBe(0);
   });
@@ -62,6 +74,7 @@ describe('countParameters', () => {
       activePerToken: 12_247_782_400,
     });
     expect(countParameters(nemo, lora).trainable).toBe(19_660_800);
+    expect(countParameters(nemo, { r: 16, targetModules: 'all-linear' }).trainable).toBe(57_016_320);
     expect(2 * kvValuesPerToken(nemo)).toBe(163_840);
   });
 

@@ -1,5 +1,11 @@
-import { countLoraParameters, type LoraConfig, planLora, resolveLoraConfig } from '@therapeutic-moe/lora';
-import { countMixtureLayers, isMixtureLayer } from './mixture-layers.js';
+import {
+  type AdaptableSizes,
+  countLoraParameters,
+  type LoraConfig,
+  planLora,
+  resolveLoraConfig,
+} from '@therapeutic-moe/lora';
+import { countMixtureLayers, expertSize, isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
 
@@ -30,18 +36,29 @@ export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>)
   });
   const total = layers.reduce((sum, kind) => sum + kind.total, outer.total);
   const activePerToken = layers.reduce((sum, kind) => sum + kind.active, outer.total);
-  const adapter = lora ? countLoraParameters('countParameters', linearSizes(config), lora) : 0;
+  const adapter = lora ? countLoraParameters('countParameters', adaptableSizes(config), lora) : 0;
   return { total, trainable: lora ? adapter : total, activePerToken };
 }
 
-/** `[inputSize, outputSize]` of the linears that an adapter would lie on, by path. @throws as `countParameters` does. */
+/**
+ * `[inputSize, outputSize]` of what an adapter would lie on, by path; of a stack of experts, of all that one token visits.
+ *
+ * @throws as `countParameters` does.
+ */
 export function adaptedLinears(
   config: ModelConfig,
   lora: Partial<LoraConfig>,
 ): ReadonlyMap<string, readonly [number, number]> {
-  const sizes = linearSizes(config);
-  const planned = planLora('adaptedLinears', sizes.keys(), resolveLoraConfig(lora)).keys();
-  return new Map([...planned].map((path) => [path, sizes.get(path)!]));
+  const { linears, stacks } = adaptableSizes(config);
+  const plan = planLora('adaptedLinears', { linears: linears.keys(), stacks: stacks.keys() }, resolveLoraConfig(lora));
+  const visited = config.mixture?.numExpertsPerTok ?? 0;
+  return new Map([
+    ...[...plan.linears.keys()].map((path) => [path, linears.get(path)!] as const),
+    ...[...plan.stacks.keys()].map((path) => {
+      const [, inputSize, outputSize] = stacks.get(path)!;
+      return [path, [visited * inputSize, visited * outputSize]] as const;
+    }),
+  ]);
 }
 
 /** How many layers hold a mixture and how many are dense, each with the number of one of them. */
@@ -73,12 +90,31 @@ function sumSizes(
   return { total, active };
 }
 
-/** `[inputSize, outputSize]` of what a model of this config has as `linears()`, by path. */
-function linearSizes(config: ModelConfig): Map<string, readonly [number, number]> {
-  const sizes = Object.entries(attentionLinears(config));
-  return new Map(
-    Array.from({ length: config.numHiddenLayers }, (_, i) =>
-      sizes.map(([name, size]) => [`model.layers.${i}.self_attn.${name}`, size] as const),
-    ).flat(),
-  );
+/** What a model of this config has as `linears()` and `stacks()`, in sizes. */
+function adaptableSizes(config: ModelConfig): AdaptableSizes {
+  const { hiddenSize, intermediateSize, vocabSize, mixture } = config;
+  const linears = new Map<string, readonly [number, number]>();
+  const stacks = new Map<string, readonly [number, number, number]>();
+  for (let i = 0; i < config.numHiddenLayers; i++) {
+    const gated = (path: string, inner: number) => {
+      for (const name of ['gate_proj', 'up_proj'])
+        linears.set(`model.layers.${i}.${path}.${name}`, [hiddenSize, inner]);
+      linears.set(`model.layers.${i}.${path}.down_proj`, [inner, hiddenSize]);
+    };
+    for (const [name, size] of Object.entries(attentionLinears(config)))
+      linears.set(`model.layers.${i}.self_attn.${name}`, size);
+    if (!isMixtureLayer(config, i)) {
+      gated('mlp', intermediateSize);
+      continue;
+    }
+    const { numExperts, sharedExpert, experts } = mixture!;
+    if (sharedExpert) gated('mlp.shared_expert', sharedExpert.intermediateSize);
+    if (sharedExpert?.gate) linears.set(`model.layers.${i}.mlp.shared_expert_gate`, [hiddenSize, 1]);
+    if (experts) continue; // of other kinds than gated ones, which have no stacks to adapt
+    const inner = expertSize(config);
+    stacks.set(`model.layers.${i}.mlp.experts.gate_up_proj`, [numExperts, hiddenSize, 2 * inner]);
+    stacks.set(`model.layers.${i}.mlp.experts.down_proj`, [numExperts, inner, hiddenSize]);
+  }
+  if (!config.tieWordEmbeddings) linears.set('lm_head', [hiddenSize, vocabSize]);
+  return { linears, stacks };
 }

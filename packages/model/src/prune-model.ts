@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { Linear } from '@therapeutic-moe/nn';
 import { CausalLm } from './causal-lm.js';
 import type { MixtureConfig } from './mixture-config.js';
 import { mixtureLayers } from './mixture-layers.js';
 import { resolveConfig } from './model-config.js';
+import { refuseAdapters } from './refuse-adapters.js';
 
 /** A model with fewer experts, and what that cost. */
 export interface PrunedModel {
@@ -32,13 +32,11 @@ export function pruneModel(model: CausalLm, load: readonly (readonly number[])[]
   if (!config.mixture) throw new Error('pruneModel: this model is dense; there is no expert to remove.');
   if (model.frozenWeights.size > 0)
     throw new Error('pruneModel: the experts are frozen in fewer bytes; load the model with float32 weights.');
-  for (const [path, { layer: linear }] of model.linears()) {
-    if (!(linear instanceof Linear)) {
-      throw new Error(
-        `pruneModel: ${path} carries an adapter, which would be lost; merge it with mergeLora or take it off with detachLora first.`,
-      );
-    }
-  }
+  refuseAdapters(
+    model,
+    (path) =>
+      `pruneModel: ${path} carries an adapter, which would be lost; merge it with mergeLora or take it off with detachLora first.`,
+  );
   const layers = mixtureLayers(config);
   const shares = checkLoad(load, layers, config.mixture.numExperts);
   const kept = shares.map((ofLayer) => mostUsed(ofLayer, keep, config.mixture!));

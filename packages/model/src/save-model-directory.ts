@@ -7,7 +7,6 @@ import {
   writeSafetensors,
   writeShardedSafetensors,
 } from '@therapeutic-moe/checkpoint';
-import { Linear } from '@therapeutic-moe/nn';
 import type { CausalLm } from './causal-lm.js';
 import { formToHuggingFace } from './hugging-face/config-to-hugging-face.js';
 import { type HuggingFaceForm, huggingFaceForm, requireHuggingFaceForm } from './hugging-face/family.js';
@@ -16,6 +15,7 @@ import { type TensorPiece, tensorMap } from './hugging-face/tensor-map.js';
 import type { ModelConfig } from './model-config.js';
 import { configToOwn } from './own-layout/config.js';
 import { ownTensorMap } from './own-layout/tensor-map.js';
+import { refuseAdapters } from './refuse-adapters.js';
 
 /** How a model is written. */
 export interface SaveModelOptions {
@@ -100,7 +100,16 @@ async function writeModel(
   plan: CheckpointPlan,
   options: SaveModelOptions,
 ): Promise<void> {
-  refuseUnsaved(model);
+  if (model.frozenWeights.size > 0) {
+    throw new Error(
+      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
+    );
+  }
+  refuseAdapters(
+    model,
+    (path) =>
+      `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
+  );
   const { dtype = 'F32' } = options;
   await writeCheckpoint(directory, plan, pendingArrays(model, plan, dtype), { ...options, dtype });
 }
@@ -127,21 +136,6 @@ export async function writeCheckpoint(
   }
   const config = plan.toJson(dtypeNames[dtype]);
   await writeFileAtomic(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-}
-
-function refuseUnsaved(model: CausalLm): void {
-  if (model.frozenWeights.size > 0) {
-    throw new Error(
-      'saveModelDirectory: the weights of this model are frozen in fewer bytes and rounded; copy the folder that they came from, or load it with float32 weights.',
-    );
-  }
-  for (const [path, { layer: linear }] of model.linears()) {
-    if (!(linear instanceof Linear)) {
-      throw new Error(
-        `saveModelDirectory: ${path} carries an adapter; save it with saveAdapter, or take it off with mergeLora or detachLora first.`,
-      );
-    }
-  }
 }
 
 function pendingArrays(model: CausalLm, { tensors }: CheckpointPlan, dtype: 'F32' | 'F16' | 'BF16'): PendingArray[] {

@@ -60,6 +60,14 @@ export const listOf =
       ? value.map((entry, i) => field(entry, `${name}[${i}]`))
       : refuse(name, 'a list that is not empty', value);
 
+/** A list, which may be empty. */
+export const anyListOf =
+  <T>(field: Field<T>): Field<readonly T[]> =>
+  (value, name) =>
+    Array.isArray(value)
+      ? value.map((entry, i) => field(entry, `${name}[${i}]`))
+      : refuse(name, 'a list of names, or one text', value);
+
 /** An object whose keys are free. */
 export const recordOf =
   <T>(field: Field<T>): Field<Readonly<Record<string, T>>> =>

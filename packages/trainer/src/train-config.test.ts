@@ -71,11 +71,25 @@ describe('resolveTrainConfig', () => {
     [{ model: {} }, 'config: model must have either preset or from, got neither.'],
     [{ lora: { r: 4, loraAlpha: 8 } }, 'config: lora adapts a trained model; name its folder in model.from'],
     [
-      { lora: { r: 4, loraAlpha: 8, initLoraWeights: 'pissa' } },
-      'config: lora.initLoraWeights must be one of true, gaussian, got "pissa".',
+      { lora: { r: 4, loraAlpha: 8, initLoraWeights: 'pissa_niter_' } },
+      'config: lora.initLoraWeights must be one of true, gaussian, pissa, pissa_niter_K with a number K of iterations, olora, got "pissa_niter_".',
     ],
     [
-      { lora: { r: 4, loraAlpha: 8, targetModules: [] } },
+      {
+        model: { from: 'runs/base' },
+        lora: { r: 4, loraAlpha: 8, targetParameters: ['experts.down_proj'], useDora: true },
+      },
+      'config: lora.targetParameters does not go with lora.useDora true; leave it out, or adapt linears alone.',
+    ],
+    [
+      {
+        model: { from: 'runs/base' },
+        lora: { r: 4, loraAlpha: 8, targetParameters: ['experts.down_proj'], initLoraWeights: 'pissa_niter_4' },
+      },
+      'config: lora.targetParameters does not go with lora.initLoraWeights "pissa_niter_4"',
+    ],
+    [
+      { model: { from: 'runs/base' }, lora: { r: 4, loraAlpha: 8, targetModules: [] } },
       'config: lora.targetModules must be a list that is not empty, got [].',
     ],
     [

@@ -1,11 +1,14 @@
 import {
+  anyListOf,
   anything,
+  type Field,
   listOf,
   number,
   oneOf,
   optional,
   positive,
   recordOf,
+  refuse,
   section,
   text,
   textOr,
@@ -25,6 +28,13 @@ const model = section({
   weights: optional(oneOf('float32', 'bfloat16', 'float16', 'int8'), undefined),
 });
 
+type Initialisation = true | 'gaussian' | 'pissa' | `pissa_niter_${number}` | 'olora';
+
+const initialisation: Field<Initialisation> = (value, name) =>
+  value === true || (typeof value === 'string' && /^(?:gaussian|pissa|pissa_niter_\d{1,3}|olora)$/.test(value))
+    ? (value as Initialisation)
+    : refuse(name, 'one of true, gaussian, pissa, pissa_niter_K with a number K of iterations, olora', value);
+
 const lora = section({
   /** Rank. */
   r: whole(1),
@@ -32,8 +42,10 @@ const lora = section({
   loraAlpha: positive,
   /** Dropout on the adapter's input while training. */
   loraDropout: optional(number(0, 0.999), 0),
-  /** Linears that get an adapter: names, or one regular expression. Default q_proj, k_proj, v_proj, o_proj. */
-  targetModules: optional(textOr(listOf(text)), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
+  /** Linears that get an adapter: names, one regular expression, or "all-linear". Default q_proj, k_proj, v_proj, o_proj. */
+  targetModules: optional(textOr(anyListOf(text)), ['q_proj', 'k_proj', 'v_proj', 'o_proj'] as readonly string[]),
+  /** Stacks of experts that get an adapter, such as "experts.gate_up_proj". */
+  targetParameters: optional(listOf(text), undefined),
   /** Ranks of their own, by regular expressions for the end of a linear's path. */
   rankPattern: optional(recordOf(whole(1)), undefined),
   /** Alphas of their own, likewise. */
@@ -42,8 +54,8 @@ const lora = section({
   useRslora: optional(oneOf(true, false), undefined),
   /** DoRA: train a length for each column of the adapted weight too. */
   useDora: optional(oneOf(true, false), undefined),
-  /** How A starts: Kaiming-uniform for true, or "gaussian". */
-  initLoraWeights: optional(oneOf(true, 'gaussian'), undefined),
+  /** How A and B start: A Kaiming-uniform for true, or "gaussian"; "pissa", "pissa_niter_4" or "olora" from the base. */
+  initLoraWeights: optional(initialisation, undefined),
 });
 
 const data = section({
@@ -162,6 +174,7 @@ export function resolveTrainConfig(raw: unknown): TrainConfig {
   if (config.lora !== undefined && from.from === undefined) {
     throw new Error('config: lora adapts a trained model; name its folder in model.from instead of model.preset.');
   }
+  checkAdapter(config.lora);
   if (from.weights !== undefined && from.weights !== 'float32' && config.lora === undefined) {
     throw new Error(
       `config: model.weights is ${from.weights}, in which weights are frozen, and there is no adapter to train; set lora, or leave it out.`,
@@ -195,6 +208,24 @@ export function resolveTrainConfig(raw: unknown): TrainConfig {
     }
   }
   return config;
+}
+
+function checkAdapter(adapter: TrainConfig['lora']): void {
+  if (!adapter) return;
+  const { targetModules, targetParameters, loraDropout, useDora, initLoraWeights = true } = adapter;
+  if (!targetParameters) {
+    if (targetModules.length === 0) refuse('lora.targetModules', 'a list that is not empty', targetModules);
+    return;
+  }
+  const beside = Object.entries({
+    loraDropout: loraDropout > 0 && loraDropout,
+    useDora,
+    initLoraWeights: initLoraWeights !== true && initLoraWeights !== 'gaussian' && initLoraWeights,
+  }).find(([, value]) => value);
+  if (!beside) return;
+  throw new Error(
+    `config: lora.targetParameters does not go with lora.${beside[0]} ${JSON.stringify(beside[1])}; leave it out, or adapt linears alone.`,
+  );
 }
 
 const freeToChange = new Set([

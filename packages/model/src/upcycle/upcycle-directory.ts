@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { openCheckpoint } from '@therapeutic-moe/checkpoint';
-import { seedFor } from '@therapeutic-moe/nn';
+import { type BaseLinear, seedFor } from '@therapeutic-moe/nn';
 import { checkTensors } from '../check-tensors.js';
 import type { DecoderLayer } from '../decoder-layer.js';
 import type { DenseFeedForward } from '../feed-forward.js';
@@ -136,7 +136,8 @@ async function planByPrompts(
 async function planDense(rows: tf.Tensor2D, tokens: PromptTokens, { feedForward }: DecoderLayer, config: ModelConfig) {
   const { gateUp, down } = feedForward as DenseFeedForward;
   const { numExperts, numExpertsPerTok, softmaxOrder, normTopkProb } = config.mixture!;
-  const dense = { gateUp: gateUp.dense(), down: down.dense() };
+  const [first, second] = [gateUp, down] as [BaseLinear, BaseLinear]; // a base that was just read has no adapter
+  const dense = { gateUp: first.dense(), down: second.dense() };
   try {
     const router = { numExperts, numExpertsPerTok, softmaxOrder, normTopkProb };
     return await planLayer(rows, tokens, dense, router, expertSize(config));

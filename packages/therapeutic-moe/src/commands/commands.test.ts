@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { countParameters, presets } from '@therapeutic-moe/model';
+import type { LoraConfig } from '@therapeutic-moe/lora';
+import { configFromJson, countParameters, presets } from '@therapeutic-moe/model';
 import { runCommand } from 'citty';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { refuseUnknownOptions } from '../refuse-unknown-options.js';
@@ -79,6 +80,36 @@ describe('inspect', () => {
     expect(out.bytes).toEqual({ bfloat16: 2 * out.parameters.total, float32: 4 * out.parameters.total });
     const numbers = 2 * 2 * 2 * h; // layers, k and v, heads
     expect(out.kvBytesPerToken).toEqual({ bfloat16: 2 * numbers, float32: 4 * numbers, int8: numbers + 2 * 2 * 2 * 4 });
+  });
+
+  it('counts an adapter by all that decides its size, and refuses what has no rank', async () => {
+    const counted = async (...options: string[]) =>
+      JSON.parse(await run(inspectCommand, '--config', `${fixture}config.json`, '--json', ...options)).parameters
+        .trainable as number;
+    const config = configFromJson(JSON.parse(readFileSync(`${fixture}config.json`, 'utf8')), 'config.json');
+    const both = ['experts.gate_up_proj', 'experts.down_proj'];
+    for (const [options, lora] of [
+      [['--lora-targets', 'all-linear'], { targetModules: 'all-linear' }],
+      [['--lora-targets', '.+\\.1\\..+(q|v)_proj'], { targetModules: '.+\\.1\\..+(q|v)_proj' }],
+      [['--lora-parameters', both.join()], { targetModules: [], targetParameters: both }],
+      [
+        ['--lora-parameters', 'mlp.experts.down_proj', '--lora-targets', '0.self_attn.q_proj, lm_head'],
+        { targetModules: ['0.self_attn.q_proj', 'lm_head'], targetParameters: ['mlp.experts.down_proj'] },
+      ],
+      [
+        ['--use-dora', '--lora-rank-pattern', '0.+q_proj=3, (k|v)_proj=5'],
+        { useDora: true, rankPattern: { '0.+q_proj': 3, '(k|v)_proj': 5 } },
+      ],
+    ] as [string[], Partial<LoraConfig>][]) {
+      vi.restoreAllMocks();
+      expect(await counted('--lora-r', '4', ...options)).toBe(countParameters(config, { r: 4, ...lora }).trainable);
+    }
+    await expect(counted('--lora-parameters', 'down_proj')).rejects.toThrow(
+      '--lora-parameters needs --lora-r, the rank of the adapter that it belongs to.',
+    );
+    await expect(counted('--lora-r', '2', '--lora-rank-pattern', 'q_proj')).rejects.toThrow(
+      "--lora-rank-pattern must be PATTERN=RANK,..., got 'q_proj'.",
+    );
   });
 
   it.each<[string, object, { total: number; active: number; cache: number; adapter: number }]>([

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LoraConfig } from '@therapeutic-moe/lora';
 import {
   blockValuesPerToken,
   configFromJson,
@@ -13,7 +14,7 @@ import {
 } from '@therapeutic-moe/model';
 import { defineCommand } from 'citty';
 import { planFromArgs, planLines, planOptions } from './inspect-plan.js';
-import { readNumber } from './numbers.js';
+import { loraOptions, readLoraOptions } from './lora-options.js';
 
 /** What `inspect --json` prints. */
 export interface Inspection {
@@ -33,7 +34,7 @@ export interface Inspection {
 }
 
 /** Sizes of a model, from its config alone: nothing is loaded. */
-export function inspect(config: ModelConfig, lora?: { r: number; targetModules: readonly string[] }): Inspection {
+export function inspect(config: ModelConfig, lora?: Partial<LoraConfig>): Inspection {
   const parameters = countParameters(config, lora);
   const [kept, blockValues] = [keptTokens(config), blockValuesPerToken(config)];
   return {
@@ -54,33 +55,21 @@ export function inspect(config: ModelConfig, lora?: { r: number; targetModules: 
   };
 }
 
-/** What an adapter is put on unless told otherwise. */
-const attentionLinears = 'q_proj,k_proj,v_proj,o_proj';
-
 /** Prints sizes computed from a config. */
 export const inspectCommand = defineCommand({
   meta: { name: 'inspect', description: 'Print parameters, bytes and cache size of a model, from its config alone.' },
   args: {
     model: { type: 'string', description: 'checkpoint folder', valueHint: 'DIR' },
     config: { type: 'string', description: 'a config.json', valueHint: 'FILE' },
-    'lora-r': { type: 'string', description: 'rank of an adapter to count' },
-    'lora-targets': { type: 'string', description: `its linears; default ${attentionLinears}` },
+    ...loraOptions,
     ...planOptions,
     json: { type: 'boolean', description: 'print one JSON object' },
   },
   async run({ args }) {
     if ((args.model === undefined) === (args.config === undefined))
       throw new Error('name either --model DIR or --config FILE.');
-    if (args['lora-targets'] !== undefined && args['lora-r'] === undefined)
-      throw new Error('--lora-targets needs --lora-r, the rank of the adapter that they belong to.');
+    const lora = readLoraOptions(args);
     const file = args.config ?? join(args.model!, 'config.json');
-    const lora =
-      args['lora-r'] === undefined
-        ? undefined
-        : {
-            r: readNumber('lora-r', args['lora-r'], { min: 1, max: 65_536, whole: true }),
-            targetModules: (args['lora-targets'] ?? attentionLinears).split(',').map((name) => name.trim()),
-          };
     const config = configFromJson(await readJson(file), file);
     const plan = planFromArgs(args, config, lora);
     const result = inspect(config, lora);

@@ -1,0 +1,166 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { groupedMatMul } from '@therapeutic-moe/kernels';
+import { filledVariable, type Parameters, type StackedLayer, StackedLinear } from '@therapeutic-moe/nn';
+import type { AdapterSwitch } from './linear-host.js';
+import type { LoraLayerConfig } from './lora-plan.js';
+import { initialFactor } from './lora-update.js';
+
+/** What one adapter does to a stack of expert matrices: to each of them `W + scale A B`, all of one rank. */
+export class StackedUpdate {
+  /** `[experts, inputSize, r]` */
+  readonly a: tf.Variable;
+  /** `[experts, r, outputSize]` */
+  readonly b: tf.Variable;
+
+  /** A starts as that of a linear does, B zero. @param base gives the sizes and is not kept. */
+  constructor(
+    { experts, inputSize, outputSize }: StackedLayer,
+    readonly config: LoraLayerConfig,
+    seed: number,
+  ) {
+    this.a = initialFactor([experts, inputSize, config.r], config.initLoraWeights, seed);
+    this.b = filledVariable([experts, config.r, outputSize], 0);
+  }
+
+  /** What is trained: `lora_A` and `lora_B`. */
+  factors(): Parameters {
+    return new Map([
+      ['lora_A', this.a],
+      ['lora_B', this.b],
+    ]);
+  }
+
+  /** `scale A B` of every expert, `[experts, inputSize, outputSize]`. Caller disposes. */
+  delta(): tf.Tensor {
+    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor, this.b as tf.Tensor), this.config.scale));
+  }
+
+  dispose(): void {
+    tf.dispose([this.a, this.b]);
+  }
+}
+
+/**
+ * A stack of expert matrices with the updates of any number of adapters beside it (PEFT's `target_parameters`). Rows
+ * sorted by expert go through the factors as through the matrices, by two products of rank r. The base stays as it is,
+ * unless adapters are merged into it.
+ */
+export class LoraStackedLinear implements StackedLayer {
+  readonly updates = new Map<string, StackedUpdate>();
+  readonly #merged = new Set<string>();
+  #baseBeforeMerge: tf.Tensor | undefined;
+
+  /** @param base owned from now on. @param adapterSwitch shared by all layers of the model. */
+  constructor(
+    readonly base: StackedLayer,
+    readonly adapterSwitch: AdapterSwitch,
+  ) {}
+
+  get experts(): number {
+    return this.base.experts;
+  }
+
+  get inputSize(): number {
+    return this.base.inputSize;
+  }
+
+  get outputSize(): number {
+    return this.base.outputSize;
+  }
+
+  /** The adapters that are merged into the base. */
+  get merged(): ReadonlySet<string> {
+    return this.#merged;
+  }
+
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
+    return this.#withUpdates(this.base.applyGrouped(x, offsets), ({ a, b }) =>
+      groupedMatMul(groupedMatMul(x, a as tf.Tensor as tf.Tensor3D, offsets), b as tf.Tensor as tf.Tensor3D, offsets),
+    );
+  }
+
+  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D {
+    const of = (stacked: tf.Tensor) => tf.squeeze<tf.Tensor2D>(tf.slice(stacked, [expert, 0, 0], [1, -1, -1]), [0]);
+    return this.#withUpdates(this.base.applyExpert(x, expert), ({ a, b }) => tf.matMul(tf.matMul(x, of(a)), of(b)));
+  }
+
+  /** @throws always: what experts an adapter fits is not known after they have changed. */
+  rebuild(): never {
+    throw new Error('LoraStackedLinear.rebuild: these experts carry an adapter; merge it for good or detach it first.');
+  }
+
+  /** Adds an adapter's updates to the base weights. The base is kept for `unmerge`. */
+  merge(name: string): void {
+    this.#baseBeforeMerge ??= tf.keep(tf.clone(this.#weight()));
+    this.#merged.add(name);
+    this.#computeMerged();
+  }
+
+  /** Takes an adapter out of the base weights: with the last one they have the bits they had. */
+  unmerge(name: string): void {
+    this.#merged.delete(name);
+    this.#computeMerged();
+    if (this.#merged.size === 0) this.#forgetBase();
+  }
+
+  /** Leaves the base as a merged adapter made it, for good; the adapter's update is freed. */
+  absorb(name: string): void {
+    this.#merged.delete(name);
+    this.#forgetBase();
+    this.remove(name);
+  }
+
+  /** Frees the update of an adapter. */
+  remove(name: string): void {
+    this.updates.get(name)?.dispose();
+    this.updates.delete(name);
+  }
+
+  /** The base's. */
+  dense(): tf.Tensor3D {
+    return this.base.dense();
+  }
+
+  /** The base's alone. */
+  parameters(): Parameters {
+    return this.base.parameters();
+  }
+
+  dispose(): void {
+    for (const name of [...this.updates.keys()]) this.remove(name);
+    this.#merged.clear();
+    this.#forgetBase();
+    this.base.dispose();
+  }
+
+  #withUpdates(plain: tf.Tensor2D, product: (update: StackedUpdate) => tf.Tensor2D): tf.Tensor2D {
+    const used = this.adapterSwitch.active.flatMap((name) => {
+      const update = this.#merged.has(name) ? undefined : this.updates.get(name);
+      return update ? [update] : [];
+    });
+    if (used.length === 0) return plain;
+    const sum = tf.tidy(() =>
+      tf.addN([plain, ...used.map((update) => tf.mul(product(update), update.config.scale) as tf.Tensor2D)]),
+    );
+    plain.dispose();
+    return sum;
+  }
+
+  #weight(): tf.Variable {
+    if (this.base instanceof StackedLinear) return this.base.weight;
+    throw new Error(
+      'LoraStackedLinear.merge: the experts are frozen in a smaller form, which a merged weight does not fit; load the model in float32 to merge.',
+    );
+  }
+
+  #computeMerged(): void {
+    const kept = this.#baseBeforeMerge!;
+    const deltas = () => [...this.#merged].map((name) => this.updates.get(name)!.delta());
+    tf.tidy(() => this.#weight().assign(this.#merged.size === 0 ? kept : tf.addN([kept, ...deltas()])));
+  }
+
+  #forgetBase(): void {
+    this.#baseBeforeMerge?.dispose();
+    this.#baseBeforeMerge = undefined;
+  }
+}
