@@ -169,7 +169,7 @@ export class RawOps {
     return this.run('Cast', [x], [this.type('SrcT', x.dtype), this.type('DstT', dtype), this.bool('Truncate', false)]);
   }
 
-  /** The same bytes as another type, without a copy; a smaller one adds a last axis. */
+  /** The same bytes as another type, without a copy; a smaller one adds a last axis, a larger one takes it away. */
   bitcast(x: Handle, dtype: DType): Handle {
     if (x.dtype === dtype) return x;
     return this.run('Bitcast', [x], [this.type('T', x.dtype), this.type('type', dtype)]);
