@@ -63,8 +63,7 @@ export function installRows(ops: RawOps, operands: Operands): void {
 
 /** The 16-bit floats that lie two to an int32, without a copy where they are even in number. */
 function halves(ops: RawOps, words: Handle, { shape: [height, width], bfloat16 }: HalvesPlace): Handle {
-  const attributes = [ops.type('T', INT32), ops.type('type', bfloat16 ? BFLOAT16 : HALF)];
-  const pairs = ops.run('Bitcast', [words], attributes); // [words, 2]
+  const pairs = ops.bitcast(words, bfloat16 ? BFLOAT16 : HALF); // [words, 2]
   const [count, held] = [height * width, 2 * pairs.shape[0]!];
   const all = ops.reshape(pairs, [held]);
   return ops.reshape(count === held ? all : ops.splitV(all, [count, held - count], 0)[0]!, [height, width]);
