@@ -56,12 +56,17 @@ export class LoadPlan {
   }
 
   private async *read(buffers: readonly Uint8Array[]): AsyncGenerator<{ part: Part; bytes: Uint8Array }> {
-    const start = async (i: number): Promise<Uint8Array | undefined> => {
+    const readAt = async (i: number): Promise<Uint8Array | undefined> => {
       const part = this.parts[i];
       if (!part) return undefined;
       const bytes = buffers[i % 2]!.subarray(0, bytesOf(part));
       await this.reader.readPart(part.piece.name, offsetOf(part), bytes);
       return bytes;
+    };
+    const start = (i: number) => {
+      const reading = readAt(i);
+      reading.catch(() => undefined); // it may fail while the part before is placed; whoever awaits it is told
+      return reading;
     };
     let next = start(0);
     try {
