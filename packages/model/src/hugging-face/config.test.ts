@@ -145,11 +145,12 @@ describe('configFromHuggingFace', () => {
     expect(configFromHuggingFace({ ...json, ...change }).ropeScaling).toEqual(expected);
   });
 
-  it('takes no window for 0, null, one that is switched off, or one that no position leaves', () => {
+  it('takes no window for null or one that no position leaves; only Qwen2-MoE has a switch, as in transformers', () => {
     const windowOf = (change: Record<string, unknown>) => configFromHuggingFace({ ...json, ...change }).slidingWindow;
     expect(windowOf({ sliding_window: 16 })).toBe(16);
-    for (const none of [0, null, undefined, 17, 4096]) expect(windowOf({ sliding_window: none })).toBeUndefined();
-    expect(windowOf({ sliding_window: 8, use_sliding_window: false })).toBeUndefined();
+    for (const none of [null, undefined, 17, 4096]) expect(windowOf({ sliding_window: none })).toBeUndefined();
+    for (const model_type of ['mistral', 'mixtral'])
+      expect(windowOf({ model_type, sliding_window: 8, use_sliding_window: false })).toBe(8);
     expect(windowOf({ sliding_window: 17, rope_scaling: { type: 'linear', factor: 2 } })).toBe(17);
   });
 
@@ -206,7 +207,7 @@ describe('configFromHuggingFace', () => {
       { sliding_window: 5, layer_types: ['full_attention', 'full_attention'] },
       'layer_types says full_attention, but sliding_window is 5; set sliding_window to null, or leave layer_types out.',
     ],
-    [{ sliding_window: 5, use_sliding_window: 'no' }, 'use_sliding_window is "no", expected true or false.'],
+    [{ sliding_window: 0 }, 'sliding_window is 0, expected 1 or more, or null for none; transformers computes nothing'],
     [{ sliding_window: 'wide' }, 'sliding_window is "wide", expected a number or null.'],
     [{ sliding_window: -8 }, 'slidingWindow must be a whole number of 1 or more, got -8'],
     [
@@ -318,6 +319,7 @@ describe('configFromHuggingFace of Qwen2-MoE', () => {
     [{ decoder_sparse_step: 0 }, 'decoder_sparse_step is 0, expected a whole number of 1 or more.'],
     [{ mlp_only_layers: '0' }, 'mlp_only_layers is "0", expected a list of layer numbers.'],
     [{ norm_topk_prob: null }, 'norm_topk_prob is null, expected true or false.'],
+    [{ use_sliding_window: 'no' }, 'use_sliding_window is "no", expected true or false.'],
     [{ qkv_bias: 1 }, 'qkv_bias is 1, expected true or false.'],
     [
       { shared_expert_intermediate_size: 0 },
