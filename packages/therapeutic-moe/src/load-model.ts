@@ -57,7 +57,7 @@ export async function loadModel(
   if (options.adapter && options.adapters)
     throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
   const { weights = 'float32' } = options;
-  const { vocabSize } = await readModelConfig(directory);
+  const { vocabSize, eosTokenId = [] } = await readModelConfig(directory);
   const tokenizer = await Tokenizer.fromDirectory(directory);
   checkVocabulary(tokenizer, vocabSize, directory);
   const read = await readGenerationDefaults(directory, vocabSize);
@@ -72,6 +72,7 @@ export async function loadModel(
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const adapters = await loadAdapters(decoder, options.adapters ?? {});
     const defaults = {
+      stopTokens: [eosTokenId].flat(), // unless `generation_config.json` names some, as in transformers
       ...read,
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };

@@ -51,6 +51,7 @@ describe('configToHuggingFace and back', () => {
       }),
     ],
     ['a sliding window', tinyConfig({ slidingWindow: 3 })],
+    ['several tokens that end a text', tinyConfig({ eosTokenId: [5, 2] })],
     ['special tokens and a tied head', tinyConfig({ bosTokenId: 3, eosTokenId: 5, tieWordEmbeddings: true })],
   ])('keeps every field: %s', (_, config) => {
     const written = JSON.parse(JSON.stringify(configToHuggingFace(config, 'float16')));
@@ -196,6 +197,9 @@ describe('configFromHuggingFace', () => {
       `model_type is "llama", expected 'mistral', 'mixtral' or 'qwen2_moe'; other families are not implemented.`,
     ],
     [{ hidden_act: 'gelu' }, `hidden_act is "gelu", expected 'silu'`],
+    [{ bos_token_id: 'x' }, 'bos_token_id is "x", expected a number.'],
+    [{ eos_token_id: {} }, 'eos_token_id is {}, expected a number.'],
+    [{ eos_token_id: [2, 'x'] }, 'eos_token_id is [2,"x"], expected a number or a list of numbers.'],
     [{ vocab_size: '13' }, 'vocab_size is "13", expected a number.'],
     [{ rms_norm_eps: null }, 'rms_norm_eps is null, expected a number.'],
     [{ tie_word_embeddings: 1 }, 'tie_word_embeddings is 1, expected true or false.'],

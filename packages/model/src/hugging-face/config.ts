@@ -57,8 +57,8 @@ function translate(given: Json, file: string): Parameters<typeof resolveConfig>[
     ...(family === 'qwen2_moe' && boolean('qkv_bias') && { qkvBias: true }),
     tieWordEmbeddings: boolean('tie_word_embeddings'),
     initializerRange: number('initializer_range'),
-    bosTokenId: tokenId(json.bos_token_id),
-    eosTokenId: tokenId(json.eos_token_id),
+    bosTokenId: tokenId(fields, 'bos_token_id'),
+    eosTokenId: tokenIds(fields, 'eos_token_id'),
     mixture: mixture && { ...mixture, ...(domains !== undefined && { domains }) },
   };
 }
@@ -88,7 +88,14 @@ function domainsOf(json: Json, file: string): string[] | undefined {
   return own.domains ?? undefined;
 }
 
-function tokenId(value: unknown): number | undefined {
-  const first = Array.isArray(value) ? value[0] : value;
-  return typeof first === 'number' ? first : undefined;
+function tokenId({ json, number }: JsonFields, field: string): number | undefined {
+  return (json[field] ?? null) === null ? undefined : number(field);
+}
+
+/** One id or a list of them; an empty list names none. */
+function tokenIds(fields: JsonFields, field: string): number | readonly number[] | undefined {
+  const ids = fields.json[field];
+  if (!Array.isArray(ids)) return tokenId(fields, field);
+  if (!ids.every((id) => typeof id === 'number')) return fields.refuse(field, 'a number or a list of numbers');
+  return ids.length > 0 ? ids : undefined;
 }
