@@ -111,6 +111,13 @@ describeOnBackends('a load', (backend) => {
     await reader.close();
   });
 
+  it('may have more parts than a call takes arguments', () => {
+    const pieces = Array.from({ length: 200_003 }, (_, i) => ({ name: `w${i}`, shape: [1, 2], start: 2 * i }));
+    const reader = { entry: () => ({ dtype: 'BF16' }) } as unknown as CheckpointReader;
+    const { stored, staging } = new LoadPlan(reader, new Map([['w', pieces]])).buffers();
+    expect([stored[0].length, staging.length]).toEqual([4, 2]);
+  });
+
   it('ends with the error of a sink, and with that of a file', async () => {
     const values = new Float32Array(5 * 7 * 17);
     await writeSafetensors(join(directory, 'w.safetensors'), stored(plain, values, 'F32'));

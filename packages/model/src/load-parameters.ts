@@ -30,7 +30,7 @@ export class LoadPlan {
     map: ReadonlyMap<string, readonly TensorPiece[]>,
   ) {
     const sizes = [...map.values()].flat().map(({ shape, within }) => sizeOf(within?.shape ?? shape));
-    const values = Math.min(PART_VALUES, Math.ceil(Math.max(0, ...sizes) / 4));
+    const values = Math.min(PART_VALUES, Math.ceil(largest(sizes) / 4));
     this.parts = [...map].flatMap(([path, pieces]) =>
       pieces.flatMap((piece) => cut(path, piece, reader.entry(piece.name).dtype as DecodableDtype, values)),
     );
@@ -38,8 +38,8 @@ export class LoadPlan {
 
   /** The memory that `run` takes; nothing is allocated before. */
   buffers(): LoadBuffers {
-    const bytes = Math.max(0, ...this.parts.map(bytesOf));
-    const values = Math.max(0, ...this.parts.map(({ rows, width }) => rows * width));
+    const bytes = largest(this.parts.map(bytesOf));
+    const values = largest(this.parts.map(({ rows, width }) => rows * width));
     return { stored: [new Uint8Array(bytes), new Uint8Array(bytes)], staging: new Float32Array(values) };
   }
 
@@ -93,6 +93,11 @@ function cut(path: string, piece: TensorPiece, dtype: DecodableDtype, values: nu
       parts.push({ path, piece, dtype, matrix, row, rows: Math.min(most, height - row), width });
   }
   return parts;
+}
+
+/** There may be more than a call takes arguments. */
+function largest(sizes: readonly number[]): number {
+  return sizes.reduce((most, size) => Math.max(most, size), 0);
 }
 
 function bytesOf({ rows, width, dtype }: Part): number {
