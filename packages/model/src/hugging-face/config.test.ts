@@ -247,6 +247,11 @@ describe('configFromHuggingFace', () => {
     [{ rope_parameters: null, rope_scaling: [2] }, 'rope_scaling must be an object, got [2].'],
     [{ therapeutic_moe: { domains: ['one'] } }, 'names 1 domains but numExperts is 3'],
     [{ therapeutic_moe: { domains: '' } }, 'mixture.domains must be a list of names, got "".'],
+    [{ therapeutic_moe: { domain: ['one'] } }, "therapeutic_moe: unknown key 'domain'"],
+    [
+      { model_type: 'mistral', therapeutic_moe: { domains: 'x' } },
+      'therapeutic_moe.domains names experts, but the model has none; take it out.',
+    ],
     [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
     [
       { quantization_config: { bits: 4 } },

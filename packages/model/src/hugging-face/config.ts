@@ -1,3 +1,4 @@
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
@@ -41,7 +42,7 @@ function translate(given: Json, file: string): Parameters<typeof resolveConfig>[
   const rope = ropeFromHuggingFace(json, familyDefaults[family].rope_theta, file);
   const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
   const mixture = mixtureFromHuggingFace(family, fields);
-  const domains = domainsOf(json, file);
+  const domains = domainsOf(fields, mixture);
   return {
     vocabSize: number('vocab_size'),
     hiddenSize,
@@ -83,8 +84,11 @@ function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFie
     if (json[field]) refuse(field, `false; ${family} has no such biases in transformers. Is model_type right?`);
 }
 
-function domainsOf(json: Json, file: string): string[] | undefined {
+function domainsOf({ json, file }: JsonFields, mixture: object | undefined): string[] | undefined {
   const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
+  refuseUnknownKeys(`${file}: ${OWN_SECTION}`, own, ['domains']);
+  if (own.domains && !mixture)
+    throw new Error(`${file}: ${OWN_SECTION}.domains names experts, but the model has none; take it out.`);
   return own.domains ?? undefined;
 }
 
