@@ -10,6 +10,7 @@ export { rotate } from './rotate';
 export { attention, attentionScratchBytes } from './attention';
 export { attentionGradient, attentionGradientScratchBytes } from './attention-gradient';
 export { crossEntropy } from './cross-entropy';
-export { transposeBlock } from './transpose';
+export { widenHalves } from './halves';
+export { transposeBlock, transposeHalves, transposeScratchBytes } from './transpose';
 export { packInt8, unpackInt8 } from './int8';
 export { adamW, sumDoubles, sumOfSquares } from './adam-w';

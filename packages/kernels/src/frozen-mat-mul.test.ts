@@ -77,7 +77,31 @@ function productBack(dy: ArrayLike<number>, w: ArrayLike<number>, m: number, k: 
   });
 }
 
+/** Every pattern of 16 bits once in the lower and once in the upper half of a word, as two matrices `[256, 256 weights]`. */
+function allPatterns() {
+  const patterns = Uint16Array.from({ length: 2 ** 16 }, (_, i) => i);
+  return [patterns, patterns.map((i) => i ^ 1)].map((half) => new Int32Array(half.buffer));
+}
+
+/** Each number has the bits that its pattern stands for, or is NaN as it is. */
+function expectThawed(values: Float32Array, patterns: Uint16Array, dtype: 'bfloat16' | 'float16') {
+  const nan = dtype === 'bfloat16' ? 0x7f80 : 0x7c00;
+  const wrong = [...patterns.keys()].filter((i) => {
+    const size = patterns[i]! & 0x7fff;
+    if (size > nan) return !Number.isNaN(values[i]);
+    const sign = patterns[i]! & 0x8000 ? -1 : 1;
+    return !Object.is(values[i], size === nan ? sign * Number.POSITIVE_INFINITY : valueOfHalf(patterns[i]!, dtype));
+  });
+  expect(wrong.map((i) => `${patterns[i]!.toString(16)}: ${values[i]}`).slice(0, 9)).toEqual([]);
+}
+
+/** As they lie on the device: through the buffer, since a number read from it may change a NaN. */
+function wordsOf({ packed }: FrozenMatrix): Int32Array {
+  return new Int32Array(packed.dataSync<'float32'>().slice().buffer);
+}
+
 describeOnBackends('frozen matrices', (backend) => {
+  const words = backend === 'tensorflow' ? 'float32' : 'int32';
   const sizes = [
     [1, 1, 1],
     [1, 7, 11],
@@ -186,6 +210,75 @@ describeOnBackends('frozen matrices', (backend) => {
     tf.dispose([frozen, thawed]);
   });
 
+  it.runIf(backend !== 'webgpu')(
+    'keeps every pattern of 16 bits on its way to the device, joined, looked up and thawed',
+    () => {
+      const halves = allPatterns();
+      for (const dtype of ['bfloat16', 'float16'] as const) {
+        tf.tidy(() => {
+          const parts = halves.map((packed) => frozenMatrix({ packed }, [256, 256], dtype));
+          const joined = { dtype, inputSize: 256, packed: tf.concat(parts.map(({ packed }) => packed)) };
+          const stack = { ...joined, packed: tf.reshape(joined.packed, [2, 256, 128]) };
+          const expected = new Int32Array(2 ** 16);
+          expected.set(halves[0]!);
+          expected.set(halves[1]!, 2 ** 15);
+          for (const frozen of [joined, stack]) expect(wordsOf(frozen)).toEqual(expected);
+          const bits = new Uint16Array(expected.buffer);
+          const ids = tf.range(0, 512, 1, 'int32');
+          for (const rows of [
+            frozenRows(joined, ids),
+            tf.transpose(thaw(joined)),
+            tf.transpose(thaw(stack), [0, 2, 1]),
+          ])
+            expectThawed(rows.dataSync<'float32'>(), bits, dtype);
+        });
+      }
+    },
+  );
+
+  it('takes four bytes a word and a scale a row', () => {
+    for (const dtype of dtypes) {
+      const before = tf.memory().numBytes;
+      const { frozen } = pack([5, 7], dtype);
+      expect(tf.memory().numBytes - before).toBe(dtype === 'int8' ? 4 * 5 * 2 + 4 * 5 : 4 * 5 * 4);
+      expect(frozen.packed.dtype).toBe(words);
+      tf.dispose(frozen);
+    }
+  });
+
+  it.runIf(backend === 'tensorflow')(
+    'equals the plain forms, also where words read as numbers that are none',
+    async () => {
+      const names = ['ThawRows', 'FrozenMatMul', 'GroupedFrozenMatMul'] as const;
+      const kernels = names.map((name) => tf.getKernel(name, backend)!);
+      const bytes = new Int32Array(Int8Array.from({ length: 5 * 8 }, (_, i) => [3, -5, -127, 127][i % 4]!).buffer);
+      expect(new Float32Array(bytes.buffer).every(Number.isNaN)).toBe(true);
+      const int8 = { packed: bytes, scales: Float32Array.of(1, 2, 3, 4, 5) };
+      const frozen = [frozenMatrix(int8, [5, 7], 'int8'), ...dtypes.map((dtype) => pack([5, 7], dtype).frozen)];
+      const [x, ids] = [randomTensor(3, 7), tf.tensor1d([4, 0, 4], 'int32')];
+      const run = (frozen: FrozenMatrix) =>
+        tf.tidy(() => {
+          const { packed, scales } = frozen;
+          const deeper = (t: tf.Tensor) => tf.reshape(t, [1, ...t.shape]);
+          const stack = { ...frozen, packed: deeper(packed), ...(scales && { scales: deeper(scales) }) };
+          const product = (x: tf.Tensor) => frozenMatMul(x, frozen);
+          const grouped = groupedFrozenMatMul(x as tf.Tensor2D, stack, [0, 3]);
+          return [thaw(frozen), frozenRows(frozen, ids), product(x), tf.grad(product)(x), grouped];
+        });
+      const fast = frozen.map(run);
+      for (const name of names) tf.unregisterKernel(name, backend);
+      try {
+        for (const [i, plain] of frozen.map(run).entries()) {
+          for (const [at, result] of plain.entries()) await expectClose(fast[i]![at]!, result, SUM);
+          tf.dispose(plain);
+        }
+      } finally {
+        for (const kernel of kernels) tf.registerKernel(kernel);
+      }
+      tf.dispose([frozen, fast, x, ids]);
+    },
+  );
+
   it('has the gradient of central differences, any number of leading dimensions, and leaves nothing behind', async () => {
     for (const dtype of dtypes) {
       const { frozen } = pack([5, 7], dtype);
@@ -223,13 +316,15 @@ describeOnBackends('frozen matrices', (backend) => {
       "frozenMatMul: dtype must be one of int8, bfloat16, float16, got 'int4'.",
     );
     expect(say({ inputSize: 0.5 })).toThrow('inputSize must be a whole number from 1, got 0.5.');
-    expect(say({ inputSize: 9 })).toThrow('packed must be int32 [outputSize, 3] for 9 int8 a row, got int32 [5,2].');
+    expect(say({ inputSize: 9 })).toThrow(
+      `packed must be ${words} [outputSize, 3] for 9 int8 a row, got ${words} [5,2]; make it with frozenMatrix on the backend that runs.`,
+    );
     expect(say({ scales: x })).toThrow('int8 needs float32 scales [5], one for each row of packed, got float32 [3,7].');
     expect(say({ dtype: 'float16', inputSize: 4 })).toThrow('float16 has no scales, got [5]; only int8 has.');
     const { scales: _, ...without } = frozen;
     expect(() => thaw(without)).toThrow('thaw: int8 needs float32 scales [5], one for each row of packed, got none.');
-    expect(() => frozenMatMul(x, stack)).toThrow('packed must be int32 [outputSize, 4] for 7 bfloat16 a row');
-    expect(() => groupedFrozenMatMul(x, frozen, [0, 3])).toThrow('packed must be int32 [experts, outputSize, 2]');
+    expect(() => frozenMatMul(x, stack)).toThrow(`packed must be ${words} [outputSize, 4] for 7 bfloat16 a row`);
+    expect(() => groupedFrozenMatMul(x, frozen, [0, 3])).toThrow(`packed must be ${words} [experts, outputSize, 2]`);
     expect(() => frozenMatMul(whole, frozen)).toThrow('frozenMatMul: x must be float32, got int32; cast it first.');
     const narrow = tf.ones([3, 5]);
     expect(() => frozenMatMul(narrow, frozen)).toThrow('x must be [..., 7] for 7 weights a row, got [3,5].');

@@ -5,23 +5,23 @@ export type FrozenDtype = 'int8' | 'bfloat16' | 'float16';
 
 /**
  * A weight that is never trained, in half the bytes of float32 or a quarter, output-major as in the files of Hugging Face.
- * Row `o` holds the weights of output `o` one behind the other, the first in the lowest bytes of an int32. The rest of
- * the last int32 is zero. A type, so that `tf.tidy` can return it.
+ * Row `o` holds the weights of output `o` one behind the other, the first in the lowest bytes of a word of 4 bytes. The
+ * rest of the last word is zero. A type, so that `tf.tidy` can return it.
  */
 export type FrozenMatrix = {
   readonly dtype: FrozenDtype;
   /** How many weights a row has. */
   readonly inputSize: number;
-  /** int32 `[outputSize, words]`, or `[experts, outputSize, words]`. */
+  /** `[outputSize, words]`, or `[experts, outputSize, words]`: int32, and on tensorflow float32 of the same bytes, no numbers. */
   readonly packed: tf.Tensor;
   /** Of int8 alone: `[outputSize]` or `[experts, outputSize]`. A weight is its scale times a whole number from -127 to 127. */
   readonly scales?: tf.Tensor;
 };
 
-/** How many weights lie in an int32. */
+/** How many weights lie in a word of 4 bytes. */
 export const WEIGHTS_PER_WORD: Readonly<Record<FrozenDtype, number>> = { int8: 4, bfloat16: 2, float16: 2 };
 
-/** How many int32 a row of `inputSize` weights takes. */
+/** How many words a row of `inputSize` weights takes. */
 export function wordsPerRow(inputSize: number, dtype: FrozenDtype): number {
   return Math.ceil(inputSize / WEIGHTS_PER_WORD[dtype]);
 }
@@ -47,8 +47,26 @@ export function frozenMatrix(
       `frozenMatrix: expected ${expected} int32 for ${dtype} [${shape}], got ${packed.length}; rows are filled up to whole int32.`,
     );
   }
-  const made = { dtype, inputSize, packed: tf.tensor(packed, words, 'int32') };
+  const made = { dtype, inputSize, packed: upload(packed, words) };
   return scales ? { ...made, scales: tf.tensor(scales, outer, 'float32') } : made;
+}
+
+/** What words lie in. TensorFlow keeps int32 in the host's memory, and float32 on a GPU where it has one. */
+function wordDtype(): 'int32' | 'float32' {
+  return tf.getBackend() === 'tensorflow' ? 'float32' : 'int32';
+}
+
+/** Not through `tf.tensor`, which in debug mode refuses words that read as NaN. */
+function upload(words: Int32Array, shape: number[]): tf.Tensor {
+  const dtype = wordDtype();
+  const values = dtype === 'int32' ? words : new Float32Array(words.buffer, words.byteOffset, words.length);
+  return tf.engine().makeTensor(values, shape, dtype);
+}
+
+/** The words of a packed tensor on the host, whatever they lie in: never read them as numbers, which may change a NaN. */
+export function packedWords(packed: tf.Tensor): Int32Array {
+  const { buffer, byteOffset, length } = packed.dataSync<'float32'>();
+  return new Int32Array(buffer, byteOffset, length);
 }
 
 /** What kernels take of a frozen matrix: tensors as inputs, the rest as attributes. */
@@ -70,10 +88,10 @@ export function checkFrozen(where: string, { dtype, inputSize, packed, scales }:
     throw new Error(`${where}: inputSize must be a whole number from 1, got ${inputSize}.`);
   }
   const words = wordsPerRow(inputSize, dtype);
-  if (packed.dtype !== 'int32' || !ranks.includes(packed.rank) || packed.shape.at(-1) !== words) {
+  if (packed.dtype !== wordDtype() || !ranks.includes(packed.rank) || packed.shape.at(-1) !== words) {
     const lead = ranks.includes(2) ? '[outputSize' : '[experts, outputSize';
     throw new Error(
-      `${where}: packed must be int32 ${lead}, ${words}] for ${inputSize} ${dtype} a row, got ${packed.dtype} [${packed.shape}].`,
+      `${where}: packed must be ${wordDtype()} ${lead}, ${words}] for ${inputSize} ${dtype} a row, got ${packed.dtype} [${packed.shape}]; make it with frozenMatrix on the backend that runs.`,
     );
   }
   checkScales(where, dtype, packed.shape.slice(0, -1), scales);

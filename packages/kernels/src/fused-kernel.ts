@@ -9,7 +9,7 @@ export function hasFusedKernel(kernelName: string): boolean {
 export function runFusedKernel<T extends tf.Tensor | tf.Tensor[]>(
   kernelName: string,
   inputs: Record<string, tf.Tensor>,
-  attrs: Record<string, number | boolean | string | number[] | Int32Array> = {},
+  attrs: Record<string, number | boolean | string | readonly number[] | Int32Array> = {},
 ): T {
-  return tf.engine().runKernel(kernelName, inputs, attrs as tf.NamedAttrMap) as T;
+  return tf.engine().runKernel(kernelName, inputs, attrs as unknown as tf.NamedAttrMap) as T;
 }

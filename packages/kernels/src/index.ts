@@ -25,6 +25,14 @@ export { type RopeTables, type RotaryLayout, rotate, rotateReference } from './r
 export { combineRows, combineRowsReference, dispatchRows, type GroupedRowPlan, type RowPlan } from './row-plan.js';
 export { swiGlu, swiGluReference } from './swi-glu.js';
 export { frozenRows, thaw } from './thaw.js';
+export { unfilled } from './unfilled.js';
 export { shareMemory } from './wasm/share-memory.js';
-export { type BlockPlace, writeBlock, writeBlockReference, writeTransposed } from './write-block.js';
+export {
+  type BlockPlace,
+  type HalfBlock,
+  writeBlock,
+  writeBlockReference,
+  writesBlocks,
+  writeTransposed,
+} from './write-block.js';
 export { writeRows, writeRowsReference } from './write-rows.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { checkFrozen, type FrozenMatrix, frozenInputs, refuseWebGpu } from './frozen-matrix.js';
+import { checkFrozen, type FrozenMatrix, frozenInputs, packedWords, refuseWebGpu } from './frozen-matrix.js';
 import { hasFusedKernel, runFusedKernel } from './fused-kernel.js';
 import { thawedValues } from './thawed-values.js';
 import { withGradient } from './with-gradient.js';
@@ -63,8 +63,8 @@ function takeRows(frozen: FrozenMatrix, ids: tf.Tensor): tf.Tensor {
 function thawPlainly({ dtype, inputSize, packed, scales }: FrozenMatrix): tf.Tensor {
   const outer = packed.shape.slice(0, -1);
   const rows = tf.util.sizeFromShape(outer);
-  const words = packed.dataSync<'float32'>() as unknown as Int32Array;
-  return tf.tensor(thawedValues(words, rows, inputSize, dtype, scales?.dataSync<'float32'>()), [...outer, inputSize]);
+  const values = thawedValues(packedWords(packed), rows, inputSize, dtype, scales?.dataSync<'float32'>());
+  return tf.tensor(values, [...outer, inputSize]);
 }
 
 /** What no gradient goes through. */

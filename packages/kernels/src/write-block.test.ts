@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
-import { writeBlock, writeBlockReference, writeTransposed } from './index.js';
+import { type HalfBlock, unfilled, writeBlock, writeBlockReference, writesBlocks, writeTransposed } from './index.js';
 
 /** A stack of our own, as a kernel filled it; on some backends a small tensor else waits on the host for its first use. */
 const stackOf = (...shape: number[]) => tf.tidy(() => tf.add(tf.zeros(shape), tf.scalar(7)));
@@ -11,6 +11,24 @@ const places = [
   { matrix: 2, row: 1, column: 6 },
   { matrix: 5, row: 4, column: 10 },
 ];
+
+/** The value of 16 bits by the definition of each format. */
+const widened = {
+  bfloat16: (bits: number) => new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!,
+  float16: (bits: number) => {
+    const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+    if (exponent === 31) return fraction ? Number.NaN : sign / 0;
+    return sign * (exponent ? (1024 + fraction) * 2 ** (exponent - 25) : fraction * 2 ** -24);
+  },
+};
+
+/** Every 16 bits there are, from `first` on and again, as a file has them. */
+function halves(dtype: HalfBlock['dtype'], shape: HalfBlock['shape'], first = 0): HalfBlock & { values: Float32Array } {
+  const size = shape[0] * shape[1];
+  const bits = Uint16Array.from({ length: size + (size % 2) }, (_, i) => first + i);
+  const values = Float32Array.from(bits.subarray(0, size), widened[dtype]);
+  return { dtype, shape, words: tf.tensor1d(new Int32Array(bits.buffer), 'int32'), values };
+}
 
 describeOnBackends('writeBlock', (backend) => {
   it('puts a block where it belongs and nothing else', async () => {
@@ -38,12 +56,12 @@ describeOnBackends('writeBlock', (backend) => {
   }
 
   it('fills a matrix of more rows than one call writes, block by block', async () => {
-    const [matrix, target] = [fresh(37, 601), stackOf(601, 37)];
+    const [matrix, target] = [fresh(257, 601), stackOf(601, 257)];
     let held = target;
     for (const [start, count] of [
       [0, 17],
-      [17, 19],
-      [36, 1],
+      [17, 239], // enough for all threads
+      [256, 1],
     ] as const) {
       const block = tf.slice(matrix, [start, 0], [count, -1]) as tf.Tensor2D;
       const next = writeTransposed(held, block, { matrix: 0, row: 0, column: start });
@@ -66,6 +84,79 @@ describeOnBackends('writeBlock', (backend) => {
     const matrix = tf.reshape(part, [3, 2]);
     await expectClose(matrix, transposed, 0);
     tf.dispose([target, block, part, matrix, transposed]);
+  });
+
+  for (const dtype of ['bfloat16', 'float16'] as const) {
+    it.skipIf(backend === 'cpu')(`widens every ${dtype} exactly, as it is and transposed`, async () => {
+      const [block, target, across] = [halves(dtype, [601, 256]), stackOf(601, 256), stackOf(256, 601)];
+      const corner = { matrix: 0, row: 0, column: 0 };
+      expect(writeBlock(target, block, corner)).toBe(target);
+      expect(writeTransposed(across, block, corner)).toBe(across);
+      const [straight, turned] = [await target.data(), await across.data()];
+      const wrong = block.values.findIndex(
+        (value, i) => !Object.is(straight[i], value) || !Object.is(turned[(i % 256) * 601 + (i >> 8)], value),
+      );
+      expect(wrong).toBe(-1);
+      tf.dispose([block.words, target, across]);
+    });
+
+    for (const [shape, place] of [
+      [[19, 13], places[1]!],
+      [[19, 29], { matrix: 2, row: 3, column: 0 }],
+      [[18, 13], places[2]!],
+    ] as const) {
+      it.skipIf(backend === 'cpu')(`places ${dtype} [${shape}] like float32 at ${Object.values(place)}`, async () => {
+        const block = halves(dtype, shape, 0x3f80);
+        const plain = tf.tensor2d(block.values, [...shape]);
+        const [target, across] = [stackOf(2, 3, 23, 29), stackOf(2, 3, 29, 23)];
+        const corner = { matrix: place.matrix, row: place.column, column: place.row };
+        const [expected, turned] = [
+          writeBlockReference(target, plain, place),
+          tf.tidy(() => writeBlockReference(across, tf.transpose(plain), corner)),
+        ];
+        expect(writeBlock(target, block, place)).toBe(target);
+        await expectClose(target, expected, 0);
+        expect(writeTransposed(across, block, corner)).toBe(across);
+        await expectClose(across, turned, 0);
+        tf.dispose([block.words, plain, target, across, expected, turned]);
+      });
+    }
+  }
+
+  it.skipIf(backend === 'cpu')(
+    'keeps what shares the memory from 16-bit floats too, and leaves nothing behind',
+    async () => {
+      const { values, ...block } = halves('bfloat16', [2, 3], 0x3f80);
+      const target = stackOf(5, 7);
+      const other = tf.reshape(target, [7, 5]);
+      const before = tf.memory().numTensors;
+      const written = writeBlock(target, block, { matrix: 0, row: 1, column: 2 });
+      expect(tf.memory().numTensors).toBe(before + Number(written !== target));
+      await expectClose(other, new Array(35).fill(7), 0);
+      tf.dispose([target, other, written, block.words]);
+    },
+  );
+
+  it('fills memory that nobody cleared', async () => {
+    const [target, block] = [unfilled([3, 5, 7]), fresh(5, 7)];
+    const filled = [0, 1, 2].reduce((held, matrix) => {
+      const next = writeBlock(held, block, { matrix, row: 0, column: 0 });
+      if (next !== held) held.dispose();
+      return next;
+    }, target);
+    const expected = tf.tidy(() => tf.stack([block, block, block]));
+    await expectClose(filled, expected, 0);
+    tf.dispose([filled, block, expected]);
+  });
+
+  it('says where 16-bit floats cannot be written, and that their words must be as many', () => {
+    expect(writesBlocks()).toBe(backend !== 'cpu');
+    const [{ words }, target] = [halves('float16', [2, 3]), stackOf(5, 7)];
+    const block: HalfBlock = { dtype: 'float16', shape: [2, 3], words };
+    if (backend === 'cpu')
+      expect(() => writeBlock(target, block, places[0]!)).toThrow("the backend 'cpu' has no kernel for float16");
+    expect(() => writeBlock(target, { ...block, shape: [3, 3] }, places[0]!)).toThrow('float16 [3,3] in int32 [3]');
+    tf.dispose([words, target]);
   });
 
   it('never changes a tensor that shares the memory', async () => {

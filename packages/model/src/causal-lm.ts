@@ -22,6 +22,7 @@ import {
   RmsNorm,
   type StackedLayer,
   seedFor,
+  unfilledLayers,
 } from '@therapeutic-moe/nn';
 import { type Routing, type RoutingReplay, replayTensor, type SequenceCache } from '@therapeutic-moe/router';
 import type { OwnedLinear, OwnedStack } from './adapter-slots.js';
@@ -113,6 +114,11 @@ export class CausalLm implements LinearHost {
   /** A model of zeros, to be filled from a checkpoint. */
   static empty(config: ModelConfig): CausalLm {
     return new CausalLm(config, 0, 0, freshLayers);
+  }
+
+  /** The same, but its matrices hold any values until they are filled: clearing them takes as long as filling them. */
+  static unfilled(config: ModelConfig): CausalLm {
+    return new CausalLm(config, 0, 0, unfilledLayers);
   }
 
   /**

@@ -38,7 +38,7 @@ export class LoadPlan {
 
   /** The memory that `run` takes; nothing is allocated before. */
   buffers(): LoadBuffers {
-    const bytes = largest(this.parts.map(bytesOf));
+    const bytes = 4 * Math.ceil(largest(this.parts.map(bytesOf)) / 4);
     const values = largest(this.parts.map(({ rows, width }) => rows * width));
     return { stored: [new Uint8Array(bytes), new Uint8Array(bytes)], staging: new Float32Array(values) };
   }

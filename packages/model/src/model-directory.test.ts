@@ -54,6 +54,14 @@ describeOnBackends('a model folder', () => {
     });
   }
 
+  it('writes all of a model, whatever the memory held before', async () => {
+    await saveModelDirectory(model, directory);
+    tf.dispose([...model.parameters().values()].map(({ shape }) => tf.fill(shape, Number.NaN)));
+    const loaded = await loadModelDirectory(directory);
+    for (const [path, parameter] of loaded.parameters()) await expectClose(parameter, model.parameters().get(path)!, 0);
+    loaded.dispose();
+  });
+
   for (const dtype of ['F16', 'BF16'] as const) {
     it(`in ${dtype} gives nearly the same logits, and the same file when written again`, async () => {
       await saveModelDirectory(model, directory, { dtype });

@@ -80,7 +80,7 @@ export async function loadModelDirectory(
     if (int8) await checkZeros(reader, map, int8);
     const model =
       weights === 'float32'
-        ? CausalLm.empty(config)
+        ? CausalLm.unfilled(config)
         : CausalLm.frozen(config, await loadFrozen(config, weights, reader, map, int8));
     try {
       await fill(model, reader, map, int8);
@@ -107,6 +107,8 @@ async function fill(
   int8: Int8Weights | undefined,
 ): Promise<void> {
   const variables = variablesOf(model);
+  const forgotten = [...variables.keys()].find((path) => !map.has(path)); // its memory would hold what was there before
+  if (forgotten !== undefined) throw new Error(`loadModelDirectory: no tensor is known to hold ${forgotten}.`);
   const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => variables.has(path))));
   const buffers = plan.buffers();
   await plan.run(buffers, (path) => variableSink(variables.get(path)!, buffers.staging), int8);

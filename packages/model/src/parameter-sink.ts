@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type DecodableDtype, decodeValues } from '@therapeutic-moe/checkpoint';
-import { writeBlock, writeTransposed } from '@therapeutic-moe/kernels';
+import { type HalfBlock, writeBlock, writesBlocks, writeTransposed } from '@therapeutic-moe/kernels';
 import type { TensorPiece } from './hugging-face/tensor-map.js';
 
 /** Some rows of one tensor of a checkpoint, as stored. */
@@ -13,7 +13,10 @@ export interface StoredRows {
   /** Values of a row. */
   readonly width: number;
   readonly dtype: DecodableDtype;
-  /** `rows * width` values, little-endian. Only lent: the memory is used again after `write`. */
+  /**
+   * `rows * width` values, little-endian, from a multiple of 4 on in a buffer that has room up to the next. Only lent:
+   * the memory is used again after `write`.
+   */
   readonly bytes: Uint8Array;
   /** `[rows]`, what I8 values are multiplied by. */
   readonly scales?: Float32Array;
@@ -33,17 +36,26 @@ export interface ParameterSink {
 export function variableSink(variable: tf.Variable, staging: Float32Array): ParameterSink {
   return {
     write(piece, stored) {
-      const size = stored.rows * stored.width;
-      // A backend may keep the array of a tensor that becomes the variable, so that one is not shared.
-      const whole = size === variable.size;
-      const values = decode(stored, whole ? new Float32Array(size) : staging.subarray(0, size));
+      const { rows, width } = stored;
+      const whole = rows * width === variable.size && !(variable.rank > 1 && writesBlocks());
       tf.tidy(() => {
-        const block = tf.tensor2d(values, [stored.rows, stored.width]);
-        const next = whole ? asWhole(piece, block, variable.shape) : place(variable, piece, stored, block);
+        const next = whole
+          ? asWhole(piece, stored, variable.shape)
+          : place(variable, piece, stored, blockOf(stored, staging));
         if (next !== variable) variable.assign(next);
       });
     },
   };
+}
+
+/** Halves as they are, where the backend widens them while it writes. */
+function blockOf(stored: StoredRows, staging: Float32Array): tf.Tensor2D | HalfBlock {
+  const { rows, width, dtype, bytes } = stored;
+  const size = rows * width;
+  if (!writesBlocks() || (dtype !== 'BF16' && dtype !== 'F16'))
+    return tf.tensor2d(decode(stored, staging.subarray(0, size)), [rows, width]);
+  const words = tf.tensor1d(new Int32Array(bytes.buffer, bytes.byteOffset, Math.ceil(size / 2)), 'int32');
+  return { dtype: dtype === 'BF16' ? 'bfloat16' : 'float16', shape: [rows, width], words };
 }
 
 function decode({ dtype, bytes, scales, width }: StoredRows, target: Float32Array): Float32Array {
@@ -54,12 +66,20 @@ function decode({ dtype, bytes, scales, width }: StoredRows, target: Float32Arra
   return target;
 }
 
-function asWhole({ rowStride }: TensorPiece, block: tf.Tensor2D, shape: number[]): tf.Tensor {
+/** In memory of its own: a backend may keep the array of a tensor that becomes the variable. */
+function asWhole({ rowStride }: TensorPiece, stored: StoredRows, shape: number[]): tf.Tensor {
+  const { rows, width } = stored;
+  const block = tf.tensor2d(decode(stored, new Float32Array(rows * width)), [rows, width]);
   return tf.reshape(rowStride === undefined ? block : tf.transpose(block), shape);
 }
 
 /** Hugging Face's rows are our columns, but where the piece is the parameter as it stands. */
-function place(variable: tf.Variable, piece: TensorPiece, stored: StoredRows, block: tf.Tensor2D): tf.Tensor {
+function place(
+  variable: tf.Variable,
+  piece: TensorPiece,
+  stored: StoredRows,
+  block: tf.Tensor2D | HalfBlock,
+): tf.Tensor {
   const [rows, columns] = variable.shape.slice(-2) as [number, number];
   const { matrix, row, width } = stored;
   const { start, rowStride, shape } = piece;

@@ -5,7 +5,7 @@ import { Embedding } from './index.js';
 
 describeOnBackends('Embedding', () => {
   it('looks rows up by id and scores hidden states against the same rows', async () => {
-    const embedding = new Embedding(11, 5, { deviation: 1, seed: 3 });
+    const embedding = Embedding.create(11, 5, { deviation: 1, seed: 3 });
     const rows = await embedding.weight.data();
     const ids = tf.tensor2d(
       [
@@ -31,7 +31,7 @@ describeOnBackends('Embedding', () => {
   });
 
   it('adds the gradients of a row that is used twice, and of its use as the head', async () => {
-    const embedding = new Embedding(3, 2, { deviation: 1, seed: 3 });
+    const embedding = Embedding.create(3, 2, { deviation: 1, seed: 3 });
     const [ids, weight] = [tf.tensor1d([2, 0, 2], 'int32'), tf.clone(embedding.weight as tf.Tensor2D)];
     const viaTape = tf.tidy(() =>
       tf.variableGrads(() => tf.sum(embedding.logits(embedding.apply(ids) as tf.Tensor2D)) as tf.Scalar),

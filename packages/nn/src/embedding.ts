@@ -17,14 +17,26 @@ export interface EmbeddingLayer {
 
 /** One learned row per token id; the same rows can serve as the output head (arXiv:1608.05859). */
 export class Embedding implements EmbeddingLayer {
-  readonly weight: tf.Variable;
+  /** @param weight `[vocabSize, hiddenSize]`, owned by this layer from now on. */
+  constructor(readonly weight: tf.Variable) {
+    if (weight.rank !== 2) throw new Error(`Embedding: weight must be [vocab, hidden], got [${weight.shape}].`);
+  }
 
-  constructor(
-    readonly vocabSize: number,
-    readonly hiddenSize: number,
+  /** Normally distributed rows. */
+  static create(
+    vocabSize: number,
+    hiddenSize: number,
     { deviation, seed }: { deviation: number; seed: number },
-  ) {
-    this.weight = normalVariable([vocabSize, hiddenSize], deviation, seed);
+  ): Embedding {
+    return new Embedding(normalVariable([vocabSize, hiddenSize], deviation, seed));
+  }
+
+  get vocabSize(): number {
+    return this.weight.shape[0]!;
+  }
+
+  get hiddenSize(): number {
+    return this.weight.shape[1]!;
   }
 
   apply(ids: tf.Tensor): tf.Tensor {

@@ -71,7 +71,7 @@ describeOnBackends('frozen layers', () => {
   it('a frozen embedding looks rows up and scores against them', async () => {
     for (const dtype of dtypes) {
       const frozen = new FrozenEmbedding(freeze([11, 5], dtype, 3));
-      const plain = new Embedding(11, 5, { deviation: 1, seed: 1 });
+      const plain = Embedding.create(11, 5, { deviation: 1, seed: 1 });
       const eye = tf.range(0, 11, 1, 'int32');
       tf.tidy(() => plain.weight.assign(frozen.apply(eye)));
       const ids = tf.tensor2d([7, 0, 7, 2, 10, 1], [2, 3], 'int32');

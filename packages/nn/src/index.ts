@@ -5,7 +5,7 @@ export { FrozenLinear } from './frozen-linear.js';
 export { FrozenStackedLinear } from './frozen-stacked-linear.js';
 export { filledVariable, normalVariable, seedFor } from './initialise.js';
 export { refuseUnknownKeys } from './known-keys.js';
-export { type FreshWeights, freshLayers, type LayerFactory, layersUnder } from './layer-factory.js';
+export { type FreshWeights, freshLayers, type LayerFactory, layersUnder, unfilledLayers } from './layer-factory.js';
 export { type ApplyContext, type BaseLinear, Linear, type LinearLayer } from './linear.js';
 export { joinParameters, type Parameters } from './parameters.js';
 export { RmsNorm } from './rms-norm.js';

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { unfilled } from '@therapeutic-moe/kernels';
 
 /**
  * A variable of normally distributed values (zeros at once when the deviation is 0). The same seed gives the same
@@ -14,6 +15,11 @@ export function normalVariable(shape: number[], deviation: number, seed: number)
 /** A variable filled with one value; the caller owns it. */
 export function filledVariable(shape: number[], value: number): tf.Variable {
   return tf.tidy(() => tf.variable(tf.fill(shape, value)));
+}
+
+/** A variable of any values, all of which are written before they are read; the caller owns it. */
+export function unfilledVariable(shape: number[]): tf.Variable {
+  return tf.tidy(() => tf.variable(unfilled(shape)));
 }
 
 /**

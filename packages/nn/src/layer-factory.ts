@@ -1,4 +1,5 @@
 import { Embedding, type EmbeddingLayer } from './embedding.js';
+import { filledVariable, unfilledVariable } from './initialise.js';
 import { type BaseLinear, Linear } from './linear.js';
 import { type StackedLayer, StackedLinear } from './stacked-linear.js';
 
@@ -29,7 +30,15 @@ export const freshLayers: LayerFactory = {
   linear: (_, inputSize, outputSize, weights) => Linear.create(inputSize, outputSize, weights),
   stacked: (_, experts, inputSize, outputSize, weights) =>
     StackedLinear.create(experts, inputSize, outputSize, weights),
-  embedding: (_, vocabSize, hiddenSize, weights) => new Embedding(vocabSize, hiddenSize, weights),
+  embedding: (_, vocabSize, hiddenSize, weights) => Embedding.create(vocabSize, hiddenSize, weights),
+};
+
+/** Layers of variables that a checkpoint fills: whatever is read before holds any values. A bias is zero until then. */
+export const unfilledLayers: LayerFactory = {
+  linear: (_, inputSize, outputSize, { bias }) =>
+    new Linear(unfilledVariable([inputSize, outputSize]), bias ? filledVariable([outputSize], 0) : undefined),
+  stacked: (_, experts, inputSize, outputSize) => new StackedLinear(unfilledVariable([experts, inputSize, outputSize])),
+  embedding: (_, vocabSize, hiddenSize) => new Embedding(unfilledVariable([vocabSize, hiddenSize])),
 };
 
 /** The same factory for a part whose paths start with `prefix` and a dot. */

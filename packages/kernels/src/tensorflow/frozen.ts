@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { FrozenDtype } from '../frozen-matrix.js';
 import type { Operands } from './operands.js';
 import { firstRows, rowsOfGroups } from './products.js';
-import { BFLOAT16, type DType, FLOAT, HALF, type Handle, INT8, INT32, type RawOps } from './raw-ops.js';
+import { BFLOAT16, type DType, FLOAT, HALF, type Handle, INT8, type RawOps, UINT8 } from './raw-ops.js';
 
 const TYPES: Readonly<Record<FrozenDtype, DType>> = { int8: INT8, bfloat16: BFLOAT16, float16: HALF };
 
@@ -13,20 +13,22 @@ interface Attrs {
 }
 
 /**
- * Products with weights of fewer bytes. A packed matrix is bit-cast, which copies nothing, and cast for the moment of its
- * product where the product is of another type: bfloat16 weights in a bfloat16 product are not.
+ * Products with weights of fewer bytes. A packed matrix is float32 on TensorFlow's side, so that it lies on a GPU where
+ * there is one. It is bit-cast, which copies nothing, and cast for the moment of its product where the product is of
+ * another type: bfloat16 weights in a bfloat16 product are not. A stack of int8 is taken apart as uint8, which TensorFlow
+ * can do on a GPU.
  */
 export function installFrozen(ops: RawOps, operands: Operands): void {
   ops.register('ThawRows', ({ packed, scales, ids }, { dtype, inputSize }: Attrs) => {
     const rows = (x: tf.TensorInfo) => (ids ? ops.gather(ops.read(x), ops.read(ids)) : ops.read(x));
-    const thawed = ops.cast(stored(ops, rows(packed!), dtype), FLOAT);
+    const thawed = ops.cast(stored(ops, rows(packed!), TYPES[dtype]), FLOAT);
     const scaled = scales ? ops.mul(thawed, expandLast(ops, rows(scales))) : thawed;
     return ops.tensor(narrow(ops, scaled, inputSize));
   });
 
   ops.register('FrozenMatMul', ({ x, packed, scales }, attrs: Attrs) => {
     const type = operands.typeFor(attrs.inputSize, packed!.shape[0]!);
-    const weight = stored(ops, ops.read(packed!), attrs.dtype);
+    const weight = stored(ops, ops.read(packed!), TYPES[attrs.dtype]);
     const rows = operands.read(x!, scales && attrs.backward ? FLOAT : type);
     return ops.tensor(multiply(ops, rows, weight, scales && ops.read(scales), type, attrs));
   });
@@ -35,12 +37,15 @@ export function installFrozen(ops: RawOps, operands: Operands): void {
     const { inputSize, backward, offsets } = attrs;
     const outputSize = packed!.shape[1]!;
     const type = operands.typeFor(inputSize, outputSize);
-    const weights = ops.unstack(stored(ops, ops.read(packed!), attrs.dtype));
+    const apart = attrs.dtype === 'int8' ? UINT8 : TYPES[attrs.dtype];
+    const weights = ops.unstack(stored(ops, ops.read(packed!), apart));
     const scalesOf = scales && ops.unstack(ops.read(scales));
     const rows = rowsOfGroups(ops, operands.read(x!, scales && backward ? FLOAT : type), offsets);
-    const products = weights.flatMap((weight, e) => {
+    const products = weights.flatMap((bytes, e) => {
       const count = offsets[e + 1]! - offsets[e]!;
-      return count === 0 ? [] : [firstRows(ops, multiply(ops, rows[e]!, weight, scalesOf?.[e], type, attrs), count)];
+      if (count === 0) return [];
+      const weight = ops.bitcast(bytes, TYPES[attrs.dtype]);
+      return [firstRows(ops, multiply(ops, rows[e]!, weight, scalesOf?.[e], type, attrs), count)];
     });
     const ungrouped = x!.shape[0]! - offsets.at(-1)!;
     if (ungrouped > 0 || products.length === 0)
@@ -49,9 +54,9 @@ export function installFrozen(ops: RawOps, operands: Operands): void {
   });
 }
 
-/** Packed rows in their own type, `[..., words * weights per word]`: the same memory. */
-function stored(ops: RawOps, packed: Handle, dtype: FrozenDtype): Handle {
-  const cast = ops.run('Bitcast', [packed], [ops.type('T', INT32), ops.type('type', TYPES[dtype])]);
+/** Packed rows in a type of theirs, `[..., words * weights per word]`: the same memory. */
+function stored(ops: RawOps, packed: Handle, type: DType): Handle {
+  const cast = ops.bitcast(packed, type);
   return ops.reshape(cast, [...packed.shape.slice(0, -1), packed.shape.at(-1)! * cast.shape.at(-1)!]);
 }
 

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { COMPLEX64, type DType, FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
+import { COMPLEX64, FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 interface RotateAttributes {
   readonly direction: number;
@@ -67,11 +67,9 @@ function turnNeighbours(ops: RawOps, x: Handle, cos: Handle, sin: Handle): Handl
   const [batch, seq, heads, headDim] = x.shape as [number, number, number, number];
   const turns = ops.run('Complex', [cos, sin], [ops.type('T', FLOAT), ops.type('Tout', COMPLEX64)]);
   const spread = overHeads(ops, ops.reshape(turns, [-1, seq, 1, headDim / 2]), [heads, 1]);
-  const bitcast = (from: Handle, dtype: DType) =>
-    ops.run('Bitcast', [from], [ops.type('T', from.dtype), ops.type('type', dtype)]);
-  const pairs = bitcast(ops.reshape(x, [batch, seq, heads, headDim / 2, 2]), COMPLEX64);
+  const pairs = ops.bitcast(ops.reshape(x, [batch, seq, heads, headDim / 2, 2]), COMPLEX64);
   const turned = ops.run('Mul', [pairs, spread], [ops.type('T', COMPLEX64)]);
-  return ops.reshape(bitcast(turned, FLOAT), x.shape);
+  return ops.reshape(ops.bitcast(turned, FLOAT), x.shape);
 }
 
 /** A table `[..., seq, 1, width]` repeated over heads and along its width: broadcasting is slower. */

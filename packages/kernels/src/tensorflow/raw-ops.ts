@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { replaceKernel } from '../replace-kernel.js';
 
-/** TensorFlow's number of a data type. bfloat16, half and int8 have none in tfjs and live only on TensorFlow's side. */
+/** TensorFlow's number of a data type. bfloat16, half and the 8-bit ones have none in tfjs and live only on TensorFlow's side. */
 export type DType = number;
 
 /** A tensor on TensorFlow's side. */
@@ -38,6 +38,7 @@ export interface NodeBackend extends tf.KernelBackend {
 
 export const FLOAT = 1;
 export const INT32 = 3;
+export const UINT8 = 4;
 export const INT8 = 6;
 export const COMPLEX64 = 8;
 export const BFLOAT16 = 14;
@@ -166,6 +167,12 @@ export class RawOps {
 
   cast(x: Handle, dtype: DType): Handle {
     return this.run('Cast', [x], [this.type('SrcT', x.dtype), this.type('DstT', dtype), this.bool('Truncate', false)]);
+  }
+
+  /** The same bytes as another type, without a copy; a smaller one adds a last axis, a larger one takes it away. */
+  bitcast(x: Handle, dtype: DType): Handle {
+    if (x.dtype === dtype) return x;
+    return this.run('Bitcast', [x], [this.type('T', x.dtype), this.type('type', dtype)]);
   }
 
   /** The same numbers under another shape, without a copy. */

@@ -1,7 +1,8 @@
-import type { BlockPlace } from '../write-block.js';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { BlockPlace, HalvesPlace } from '../write-block.js';
 import { inPlace } from './in-place.js';
 import type { Operands } from './operands.js';
-import { FLOAT, type Handle, INT32, type RawOps } from './raw-ops.js';
+import { BFLOAT16, FLOAT, HALF, type Handle, INT32, type RawOps } from './raw-ops.js';
 
 /** Rows by number, writing in place, and the combine step of a Mixture of Experts. */
 export function installRows(ops: RawOps, operands: Operands): void {
@@ -25,29 +26,22 @@ export function installRows(ops: RawOps, operands: Operands): void {
 
   ops.register('WriteBlock', ({ target, block }, place: BlockPlace & { transposed: boolean }) => {
     const given = ops.read(block!);
-    const fresh = place.transposed ? ops.transpose(given, [1, 0]) : given;
-    const [height, width] = fresh.shape as [number, number];
-    // As rows so narrow that the block is whole ones: moving rows takes a tenth of the time of a strided assignment.
-    const { grain, indices } = narrowRows(target!.shape, place, height, width);
-    const updates = ops.reshape(fresh, [indices.length, grain]);
-    inPlace(
-      ops,
-      [target!],
-      ([variable]) => {
-        const rows = ops.int32s(indices);
-        ops.runMany(
-          'ResourceScatterUpdate',
-          [variable!, rows, updates],
-          [ops.type('dtype', FLOAT), ops.type('Tindices', INT32)],
-          0,
-        );
-        ops.runMany('DisableCopyOnRead', [variable!], [], 0);
-      },
-      [-1, grain],
-    );
+    writeInPlace(ops, target!, place.transposed ? ops.transpose(given, [1, 0]) : given, place);
     operands.forget(target!.dataId);
     return [];
   });
+
+  ops.register('WriteHalves', ({ target, words }, place: HalvesPlace) => {
+    const given = halves(ops, ops.read(words!), place);
+    const turned = place.transposed ? ops.transpose(given, [1, 0]) : given;
+    writeInPlace(ops, target!, ops.cast(turned, FLOAT), place);
+    operands.forget(target!.dataId);
+    return [];
+  });
+
+  ops.register('Unfilled', (_, { shape }: { shape: number[] }) =>
+    ops.tensor(ops.run('Empty', [ops.int32(shape)], [ops.type('dtype', FLOAT), ops.bool('init', false)])),
+  );
 
   ops.register('CombineRows', ({ rows, weights, rowOfChoice }, { complete }: { complete: boolean }) => {
     const [tokens, k] = rowOfChoice!.shape as [number, number];
@@ -65,6 +59,31 @@ export function installRows(ops: RawOps, operands: Operands): void {
     const dWeights = take(ops, along, ops.read(rowOfChoice!), complete); // [tokens, k, 1]
     return [ops.tensor(dRows), ops.tensor(ops.reshape(dWeights, rowOfChoice!.shape))];
   });
+}
+
+/** The 16-bit floats that lie two to an int32, without a copy where they are even in number. */
+function halves(ops: RawOps, words: Handle, { shape: [height, width], bfloat16 }: HalvesPlace): Handle {
+  const pairs = ops.bitcast(words, bfloat16 ? BFLOAT16 : HALF); // [words, 2]
+  const [count, held] = [height * width, 2 * pairs.shape[0]!];
+  const all = ops.reshape(pairs, [held]);
+  return ops.reshape(count === held ? all : ops.splitV(all, [count, held - count], 0)[0]!, [height, width]);
+}
+
+function writeInPlace(ops: RawOps, target: tf.TensorInfo, fresh: Handle, place: BlockPlace): void {
+  const [height, width] = fresh.shape as [number, number];
+  // As rows so narrow that the block is whole ones: moving rows takes a tenth of the time of a strided assignment.
+  const { grain, indices } = narrowRows(target.shape, place, height, width);
+  const updates = ops.reshape(fresh, [indices.length, grain]);
+  const attributes = [ops.type('dtype', FLOAT), ops.type('Tindices', INT32)];
+  inPlace(
+    ops,
+    [target],
+    ([variable]) => {
+      ops.runMany('ResourceScatterUpdate', [variable!, ops.int32s(indices), updates], attributes, 0);
+      ops.runMany('DisableCopyOnRead', [variable!], [], 0);
+    },
+    [-1, grain],
+  );
 }
 
 /** The widest rows that a block is made of whole ones of, in a stack of matrices seen as such rows, and their numbers. */

@@ -126,7 +126,27 @@ export interface KernelModule {
     dx: Address,
     dWeights: Address,
   ): void;
-  transposeBlock(x: Address, rows: number, xRow: number, count: number, y: Address, yRow: number): void;
+  transposeBlock(
+    x: Address,
+    rows: number,
+    xRow: number,
+    count: number,
+    y: Address,
+    yRow: number,
+    scratch: Address,
+  ): void;
+  transposeHalves(
+    x: Address,
+    rows: number,
+    xRow: number,
+    count: number,
+    bfloat16: boolean,
+    y: Address,
+    yRow: number,
+    scratch: Address,
+  ): void;
+  transposeScratchBytes(): number;
+  widenHalves(x: Address, count: number, bfloat16: boolean, y: Address): void;
   packInt8(x: Address, rows: number, width: number, packed: Address, scales: Address): void;
   unpackInt8(packed: Address, scales: Address, rows: number, width: number, y: Address): void;
   sumRows(x: Address, rows: number, width: number, out: Address): void;

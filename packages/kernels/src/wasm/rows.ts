@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { copyRows, rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
-import type { BlockPlace } from '../write-block.js';
+import type { BlockPlace, HalvesPlace } from '../write-block.js';
 import type { WasmHeap } from './heap.js';
 import { CALL_VALUES, MOVE, type Range, ranges } from './split.js';
+import { SCRATCH } from './threads.js';
 
 /** Rows that one call of a transposition writes: few enough for the processor to keep the place of each page. */
 const TRANSPOSED_ROWS = 256;
@@ -80,11 +81,46 @@ export function installRows(heap: WasmHeap): void {
     const [X, Y] = [heap.address(block), heap.address(target) + 4 * start];
     const calls = ranges(width, TRANSPOSED_ROWS).map(
       ({ first, count }) =>
-        ['transposeBlock', X + 4 * first, height, width, count, Y + 4 * first * columns, columns] as const,
+        ['transposeBlock', X + 4 * first, height, width, count, Y + 4 * first * columns, columns, SCRATCH] as const,
     );
-    heap.run(calls, height * width * MOVE);
+    heap.run(calls, height * width * MOVE, module.transposeScratchBytes());
     return [];
   });
+
+  replaceKernel('WriteHalves', 'wasm', ({ inputs, attrs }) => {
+    const { target, words } = inputs as { target: tf.TensorInfo; words: tf.TensorInfo };
+    const { matrix, row, column, transposed, shape, bfloat16 } = attrs as unknown as HalvesPlace;
+    const [rows, columns] = target.shape.slice(-2) as [number, number];
+    const [height, width] = shape;
+    const [X, Y] = [heap.address(words), heap.address(target) + 4 * ((matrix * rows + row) * columns + column)];
+    const kind = Number(bfloat16);
+    const runs = width === columns ? [{ first: 0, count: height }] : ranges(height, 1);
+    const calls = transposed
+      ? ranges(width, TRANSPOSED_ROWS).map(
+          ({ first, count }) =>
+            [
+              'transposeHalves',
+              X + 2 * first,
+              height,
+              width,
+              count,
+              kind,
+              Y + 4 * first * columns,
+              columns,
+              SCRATCH,
+            ] as const,
+        )
+      : runs.flatMap((run) =>
+          ranges(run.count * width, CALL_VALUES).map(({ first, count }) => {
+            const [from, to] = [run.first * width + first, run.first * columns + first];
+            return ['widenHalves', X + 2 * from, count, kind, Y + 4 * to] as const;
+          }),
+        );
+    heap.run(calls, height * width * MOVE, module.transposeScratchBytes());
+    return [];
+  });
+
+  replaceKernel('Unfilled', 'wasm', ({ attrs }) => heap.output((attrs as unknown as { shape: number[] }).shape));
 
   replaceKernel('TakeRows', 'wasm', ({ inputs }) => {
     const { x, indices } = inputs as { x: tf.TensorInfo; indices: tf.TensorInfo };

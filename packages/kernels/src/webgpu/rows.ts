@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { rowsOfItems } from '../copy-rows.js';
 import { replaceKernel } from '../replace-kernel.js';
-import type { BlockPlace } from '../write-block.js';
+import type { BlockPlace, HalvesPlace } from '../write-block.js';
 import { byWidth } from './by-width.js';
 import type { Element, Program, Recorder } from './recorder.js';
 import { inLine, MAIN, SUM_OVER_THREADS, THREADS, threadsFor } from './workgroups.js';
@@ -93,6 +93,19 @@ ${MAIN}
 /** The rows of one item go to their place; a thread for each number. */
 const writeRows = { f32: writePiece('f32'), i32: writePiece('i32') };
 
+const WIDEN_BFLOAT16 = `
+fn widened(bits: u32) -> f32 { return bitcast<f32>(bits << 16u); }`;
+
+/** `unpack2x16float` may take what is below the normal numbers for zero. */
+const WIDEN_FLOAT16 = `
+fn widened(bits: u32) -> f32 {
+  let sign = (bits & 0x8000u) << 16u;
+  let moved = (bits & 0x7fffu) << 13u;
+  if (moved >= 0x0f800000u) { return bitcast<f32>(moved | 0x7f800000u | sign); }
+  if (moved >= 0x00800000u) { return bitcast<f32>((moved + 0x38000000u) | sign); }
+  return bitcast<f32>(bitcast<u32>(f32(bits & 0x3ffu) * ${2 ** -24}) | sign);
+}`;
+
 /** A block goes to its place, as it is or transposed: `xRow` and `xColumn` numbers apart in it; a thread for each number. */
 const writeBlock: Program = {
   name: 'WriteBlock',
@@ -109,6 +122,25 @@ ${MAIN}
 }`,
 };
 
+/** The same for 16-bit floats, two to a number of `x`: their bits are moved, so that small ones stay what they are. */
+const writeHalves = (bfloat16: boolean): Program => ({
+  name: 'WriteHalves',
+  outputs: { y: 'f32' },
+  inputs: { x: 'i32' },
+  uniforms: writeBlock.uniforms,
+  code: `
+${bfloat16 ? WIDEN_BFLOAT16 : WIDEN_FLOAT16}
+${MAIN}
+  let n = group * ${THREADS}u + l;
+  if (n >= u.size) { return; }
+  let i = n / u.width;
+  let j = n % u.width;
+  let at = i * u.xRow + j * u.xColumn;
+  y[u.place + i * u.columns + j] = widened((bitcast<u32>(x[at / 2u]) >> (16u * (at % 2u))) & 0xffffu);
+}`,
+});
+const halvesWriters = { bfloat16: writeHalves(true), float16: writeHalves(false) };
+
 /** Moving whole rows to the experts and back. */
 export function installRows(recorder: Recorder): void {
   replaceKernel('WriteRows', 'webgpu', ({ inputs, attrs }) => {
@@ -122,13 +154,17 @@ export function installRows(recorder: Recorder): void {
 
   replaceKernel('WriteBlock', 'webgpu', ({ inputs, attrs }) => {
     const { target, block } = inputs as Record<'target' | 'block', tf.TensorInfo>;
-    const { matrix, row, column, transposed } = attrs as unknown as BlockPlace & { transposed: boolean };
-    const [rows, columns] = target.shape.slice(-2) as [number, number];
-    const [outer, inner] = block.shape as [number, number];
-    const size = outer * inner;
-    const lanes = transposed ? { width: outer, xRow: 1, xColumn: inner } : { width: inner, xRow: inner, xColumn: 1 };
-    const place = (matrix * rows + row) * columns + column;
-    recorder.run(writeBlock, { x: block }, { y: target }, { size, ...lanes, place, columns }, threadsFor(size));
+    const { size, uniforms } = layoutOf(target, block.shape, attrs as unknown as BlockPlace & { transposed: boolean });
+    recorder.run(writeBlock, { x: block }, { y: target }, uniforms, threadsFor(size));
+    return [];
+  });
+
+  replaceKernel('WriteHalves', 'webgpu', ({ inputs, attrs }) => {
+    const { target, words } = inputs as Record<'target' | 'words', tf.TensorInfo>;
+    const place = attrs as unknown as HalvesPlace;
+    const { size, uniforms } = layoutOf(target, place.shape, place);
+    const program = halvesWriters[place.bfloat16 ? 'bfloat16' : 'float16'];
+    recorder.run(program, { x: words }, { y: target }, uniforms, threadsFor(size));
     return [];
   });
 
@@ -160,4 +196,17 @@ export function installRows(recorder: Recorder): void {
     const shape = [...indices.shape, hidden];
     return recorder.run(program, { x, indices }, { y: shape }, { count, taken, width }, threadsFor(taken * width))[0]!;
   });
+}
+
+/** Where the numbers of a block lie in it and in the target. */
+function layoutOf(
+  target: tf.TensorInfo,
+  shape: readonly number[],
+  { matrix, row, column, transposed }: BlockPlace & { readonly transposed: boolean },
+) {
+  const [rows, columns] = target.shape.slice(-2) as [number, number];
+  const [outer, inner] = shape as [number, number];
+  const lanes = transposed ? { width: outer, xRow: 1, xColumn: inner } : { width: inner, xRow: inner, xColumn: 1 };
+  const size = outer * inner;
+  return { size, uniforms: { size, ...lanes, place: (matrix * rows + row) * columns + column, columns } };
 }
