@@ -20,7 +20,10 @@ export interface LoadBuffers {
   readonly staging: Float32Array;
 }
 
-/** What a load reads, cut so that its host memory stays below twice the largest tensor of the file. */
+/**
+ * What a load reads, cut so that its host memory stays below twice the largest tensor of the file, also where a sink keeps
+ * that tensor once and a half.
+ */
 export class LoadPlan {
   private readonly parts: readonly Part[];
 
@@ -30,7 +33,7 @@ export class LoadPlan {
     map: ReadonlyMap<string, readonly TensorPiece[]>,
   ) {
     const sizes = [...map.values()].flat().map(({ shape, within }) => sizeOf(within?.shape ?? shape));
-    const values = Math.min(PART_VALUES, Math.ceil(largest(sizes) / 4));
+    const values = Math.min(PART_VALUES, Math.ceil(largest(sizes) / 16));
     this.parts = [...map].flatMap(([path, pieces]) =>
       pieces.flatMap((piece) => cut(path, piece, reader.entry(piece.name).dtype as DecodableDtype, values)),
     );

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { type Rows, turn } from '../turn.js';
 import type { TensorPiece } from './tensor-map.js';
 
 /**
@@ -55,32 +56,8 @@ async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
   }
 }
 
-/** Both arrays of one square fit the processor's first cache. */
-const SQUARE = 32;
-
-/** Rows of a matrix in a larger array. */
-interface Rows {
-  readonly values: Float32Array;
-  /** Where the first row starts. */
-  readonly start: number;
-  /** From one row to the next. */
-  readonly stride: number;
-}
-
 function turned(from: Rows, [rows, columns]: readonly [number, number]): Float32Array {
   const values = new Float32Array(rows * columns);
   turn(from, { values, start: 0, stride: columns }, [rows, columns]);
   return values;
-}
-
-/** Writes the columns of a matrix as rows of another, `[rows, columns]`, in squares. */
-function turn(from: Rows, to: Rows, [rows, columns]: readonly [number, number]): void {
-  const [source, target] = [from.values, to.values];
-  for (let top = 0; top < rows; top += SQUARE)
-    for (let left = 0; left < columns; left += SQUARE) {
-      const [bottom, right] = [Math.min(rows, top + SQUARE), Math.min(columns, left + SQUARE)];
-      for (let row = top; row < bottom; row++)
-        for (let column = left; column < right; column++)
-          target[to.start + row * to.stride + column] = source[from.start + column * from.stride + row]!;
-    }
 }
