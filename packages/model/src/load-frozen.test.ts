@@ -46,7 +46,8 @@ describeOnBackends('a frozen load', (backend) => {
           );
           const expected = packRows(rows, [outputs, inputs], dtype);
           const { packed, scales } = sink.take();
-          expect(await packed.data()).toEqual(expected.packed);
+          const differs = (await packed.data<'int32'>()).findIndex((word, i) => word !== expected.packed[i]);
+          expect([packed.size, differs]).toEqual([expected.packed.length, -1]);
           if (scales) await expectClose(scales, [...expected.scales!], 0);
           packed.dispose();
           scales?.dispose();

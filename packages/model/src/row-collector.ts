@@ -66,7 +66,7 @@ function turnedHalves(rows: number, width: number, dtype: 'bfloat16' | 'float16'
 }
 
 /** Columns that are turned and packed together: few, so that they take little memory beside the matrix. */
-const columnsAtOnce = (width: number) => Math.min(32, Math.ceil(width / 16));
+const columnsAtOnce = (width: number) => Math.min(16, Math.ceil(width / 16));
 
 function turnedBytes(rows: number, width: number, dtype: DecodableDtype): RowCollector {
   const kept = valuesLike(dtype, rows * width);

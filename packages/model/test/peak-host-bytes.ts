@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 
 const names = ['Float32Array', 'Int32Array', 'Uint32Array', 'Uint16Array', 'Int8Array', 'Uint8Array'] as const;
 /** Arrays of fewer bytes are not looked at. */
-const SMALL = 4096;
+const SMALL = 1 << 16;
 
 /**
  * The most bytes of typed arrays that were alive at once during a computation, beyond those before it: garbage is
@@ -17,6 +17,8 @@ export async function peakHostBytes(compute: () => Promise<unknown>): Promise<nu
     return process.memoryUsage().arrayBuffers;
   };
   const originals = names.map((name) => [name, globalThis[name]] as const);
+  alive(); // arrays that die in one collection are freed while the next one starts
+  await new Promise(setImmediate);
   const before = alive();
   let peak = 0;
   for (const [name, original] of originals) {
