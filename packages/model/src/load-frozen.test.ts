@@ -2,10 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openCheckpoint, packRows, writeSafetensors } from '@therapeutic-moe/checkpoint';
-import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
+import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { peakHostBytes } from '../test/peak-host-bytes.js';
+import { tinyModel } from '../test/tiny-model.js';
 import { FrozenSink } from './frozen-sink.js';
+import { tensorMap } from './hugging-face/tensor-map.js';
+import { saveModelDirectory } from './index.js';
+import { loadFrozen } from './load-frozen.js';
 import { LoadPlan } from './load-parameters.js';
 
 /** Our own layout's rows of inputs, and Hugging Face's of outputs. */
@@ -13,6 +17,19 @@ const layouts = { 'rows of inputs': false, 'rows of outputs': true } as const;
 const [inputs, outputs] = [523, 1021];
 
 describeOnBackends('a frozen load', (backend) => {
+  it('leaves nothing behind where rows of some weight have not come', async () => {
+    const model = tinyModel();
+    await saveModelDirectory(model, directory);
+    const reader = await openCheckpoint(directory);
+    const map = tensorMap(model.config, reader.names);
+    map.delete('lm_head.weight');
+    await expectNoLeak(async () => {
+      await expect(loadFrozen(model.config, 'int8', reader, map)).rejects.toThrow('have not come');
+    });
+    await reader.close();
+    model.dispose();
+  });
+
   let directory: string;
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'frozen-load-'));
