@@ -32,21 +32,6 @@ export function cutPiece(parameter: Float32Array, { shape, start, rowStride }: T
   return turned({ values: rows, start: start % rowStride, stride: rowStride }, [outputs, inputs]);
 }
 
-/** Puts the values of a piece, in Hugging Face's order, where they belong in those of its parameter. */
-export function fitPiece(
-  { shape, start, rowStride }: TensorPiece,
-  values: Float32Array,
-  parameter: Float32Array,
-): void {
-  if (rowStride === undefined) {
-    parameter.set(values, start);
-    return;
-  }
-  const [outputs, inputs] = shape as [number, number];
-  const to = { values: parameter, start, stride: rowStride };
-  turn({ values, start: 0, stride: inputs }, to, [inputs, outputs]);
-}
-
 async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
   const tensor = tf.tidy(make);
   try {

@@ -7,7 +7,7 @@ import type { DenseFeedForward } from '../feed-forward.js';
 import { expertSize, mixtureLayers } from '../mixture-layers.js';
 import type { ModelConfig } from '../model-config.js';
 import { checkpointTensors, configFromJson, readConfigJson } from '../model-directory.js';
-import { checkpointPlan, dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
+import { checkpointPlan, type dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
 import { BaseReader } from './base-reader.js';
 import { type DomainPrompt, type PromptTokens, readPrompts } from './domain-prompts.js';
 import { dealNeurons } from './neurons.js';
@@ -115,15 +115,17 @@ async function planByPrompts(
   const tokens = readPrompts(base.config, prompts, config.mixture!.numExperts);
   const wanted = mixtureLayers(config);
   const plans = new Map<number, LayerPlan>();
-  const states = new PromptStates(base.config, tokens.ids, await base.read('model.embed_tokens.weight'));
+  const embeddings = await base.readRows('model.embed_tokens.weight', tokens.ids.flat());
+  const states = new PromptStates(base.config, tokens.ids, embeddings);
   try {
     for (let index = 0; plans.size < wanted.length; index++) {
       const layer = await base.layer(index);
-      const rows = states.advance(layer);
+      let rows: tf.Tensor2D | undefined;
       try {
+        rows = states.advance(layer);
         if (wanted.includes(index)) plans.set(index, await planDense(rows, tokens, layer, config));
       } finally {
-        rows.dispose();
+        rows?.dispose();
         layer.dispose();
       }
     }
