@@ -111,14 +111,21 @@ describe('openCheckpoint with an index', () => {
     return directory;
   }
 
-  it.each(['../one.safetensors', '/etc/one.safetensors', 'sub/one.safetensors', 'sub\\one.safetensors', '..', 7])(
-    'refuses a shard named %j',
-    async (shard) => {
-      await expect(openCheckpoint(await indexed({ b: shard }))).rejects.toThrow(
-        `tensor "b": expected the shard to be a plain file name ending in .safetensors, got ${JSON.stringify(shard)}`,
-      );
-    },
-  );
+  it.each([
+    '../one.safetensors',
+    '/etc/one.safetensors',
+    'sub/one.safetensors',
+    'sub\\one.safetensors',
+    'o\nne.safetensors',
+    'o\x1bne.safetensors',
+    '\x7f.safetensors',
+    '..',
+    7,
+  ])('refuses a shard named %j', async (shard) => {
+    await expect(openCheckpoint(await indexed({ b: shard }))).rejects.toThrow(
+      `tensor "b": expected the shard to be a plain file name ending in .safetensors, got ${JSON.stringify(shard)}`,
+    );
+  });
 
   it('refuses a tensor the shard lacks, and one the index does not list', async () => {
     await expect(openCheckpoint(await indexed({ b: 'one.safetensors', z: 'one.safetensors' }))).rejects.toThrow(

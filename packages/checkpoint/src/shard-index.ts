@@ -1,7 +1,7 @@
 import { findDuplicateKey } from './duplicate-keys.js';
 import { shown } from './shown.js';
 
-const SHARD_NAME = /^[^/\\:\0]+\.safetensors$/;
+const SHARD_NAME = /^[^/\\:\p{Cc}]+\.safetensors$/u;
 
 /**
  * Parses `model.safetensors.index.json`: which shard holds which tensor. A shard is a plain file name beside the
@@ -10,7 +10,8 @@ const SHARD_NAME = /^[^/\\:\0]+\.safetensors$/;
  * @param json the file's text.
  * @param file the name to use in errors.
  * @returns tensor name → shard file name, in the index's order.
- * @throws if the text is not such an index, names a tensor twice, or names a path instead of a file.
+ * @throws if the text is not such an index, names a tensor twice, or names a path instead of a file, or
+ *   has a control character in a name.
  */
 export function parseShardIndex(json: string, file: string): Map<string, string> {
   let index: unknown;

@@ -14,7 +14,7 @@ interface Segment {
 
 /**
  * Collects one parameter in fewer bytes: rows that the file holds in the wanted type go to the device as they are, others
- * are packed as they come. The host holds one matrix of the file at a time.
+ * are packed as they come. The host holds one matrix at a time; where int8 is made of rows of inputs, as stored and packed.
  */
 export class FrozenSink implements ParameterSink {
   readonly #collecting = new Map<number, RowCollector>();
@@ -29,7 +29,8 @@ export class FrozenSink implements ParameterSink {
     const turned = piece.rowStride === undefined && this.parameter.frozenAs === 'linear';
     const [height, width] = piece.shape.slice(-2) as [number, number];
     const first = firstOutput(piece, turned ? width : height, stored.matrix, this.parameter);
-    const collector = this.#collecting.get(first) ?? (turned ? inputRows : outputRows)(height, width, this.dtype);
+    const collector =
+      this.#collecting.get(first) ?? (turned ? inputRows : outputRows)(height, width, this.dtype, stored.dtype);
     this.#collecting.set(first, collector);
     collector.put(stored);
     if (!collector.isWhole) return;

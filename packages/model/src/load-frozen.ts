@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import type { CheckpointReader } from '@therapeutic-moe/checkpoint';
 import type { FrozenDtype, FrozenMatrix } from '@therapeutic-moe/kernels';
 import { FrozenSink } from './frozen-sink.js';
@@ -23,11 +24,14 @@ export async function loadFrozen(
 ): Promise<Map<string, FrozenMatrix>> {
   const sinks = new Map([...frozenShapes(config)].map(([path, shape]) => [path, new FrozenSink(shape, dtype)]));
   const plan = new LoadPlan(reader, new Map([...map].filter(([path]) => sinks.has(path))));
+  const taken = new Map<string, FrozenMatrix>();
   try {
     await plan.run(plan.buffers(), (path) => sinks.get(path)!, int8);
-    return new Map([...sinks].map(([path, sink]) => [path, sink.take()]));
+    for (const [path, sink] of sinks) taken.set(path, sink.take());
+    return taken;
   } catch (thrown) {
     for (const sink of sinks.values()) sink.dispose();
+    tf.dispose([...taken.values()].map(({ packed, scales }) => [packed, scales ?? []]));
     throw thrown;
   }
 }

@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type CheckpointReader, type NamedArray, openCheckpoint, writeSafetensors } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Int8Weights } from './hugging-face/quantization.js';
 import type { TensorPiece } from './hugging-face/tensor-map.js';
 import { LoadPlan } from './load-parameters.js';
 import { variableSink } from './parameter-sink.js';
@@ -110,6 +111,13 @@ describeOnBackends('a load', (backend) => {
     await reader.close();
   });
 
+  it('may have more parts than a call takes arguments', () => {
+    const pieces = Array.from({ length: 200_003 }, (_, i) => ({ name: `w${i}`, shape: [1, 2], start: 2 * i }));
+    const reader = { entry: () => ({ dtype: 'BF16' }) } as unknown as CheckpointReader;
+    const { stored, staging } = new LoadPlan(reader, new Map([['w', pieces]])).buffers();
+    expect([stored[0].length, staging.length]).toEqual([4, 2]);
+  });
+
   it('ends with the error of a sink, and with that of a file', async () => {
     const values = new Float32Array(5 * 7 * 17);
     await writeSafetensors(join(directory, 'w.safetensors'), stored(plain, values, 'F32'));
@@ -123,5 +131,30 @@ describeOnBackends('a load', (backend) => {
     await expect(plan.run(plan.buffers(), failing)).rejects.toThrow('the device is full');
     await reader.close();
     await expect(plan.run(plan.buffers(), failing)).rejects.toThrow('was read after close()');
+  });
+
+  it('ends with the error of the part that is read ahead, which fails while scales are read', async () => {
+    const int8 = new Int8Weights('weight_scale', 1, []);
+    const [wide, part] = [2048, 1 << 20];
+    const pieces = [{ name: 'q.weight', shape: [2 * wide, wide], start: 0, rowStride: 2 * wide }];
+    const unhandled: unknown[] = [];
+    const listen = (reason: unknown) => unhandled.push(reason);
+    process.on('unhandledRejection', listen);
+    const reader = {
+      entry: () => ({ dtype: 'I8' }),
+      read: async () => {
+        await new Promise((resolve) => setTimeout(resolve, 20)); // ends after the part ahead has failed
+        return new Float32Array(2 * wide);
+      },
+      readPart: async (_: string, offset: number) => {
+        if (offset >= part) throw new Error('the disk is gone');
+      },
+    } as unknown as CheckpointReader;
+    const plan = new LoadPlan(reader, new Map([['w', pieces]]));
+    await expect(plan.run(plan.buffers(), () => ({ write: () => undefined }), int8)).rejects.toThrow(
+      'the disk is gone',
+    );
+    process.off('unhandledRejection', listen);
+    expect(unhandled).toEqual([]);
   });
 });

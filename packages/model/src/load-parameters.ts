@@ -20,7 +20,10 @@ export interface LoadBuffers {
   readonly staging: Float32Array;
 }
 
-/** What a load reads, cut so that its host memory stays below twice the largest tensor of the file. */
+/**
+ * What a load reads, cut so that its host memory stays below twice the largest tensor of the file, also where a sink keeps
+ * that tensor once and a half.
+ */
 export class LoadPlan {
   private readonly parts: readonly Part[];
 
@@ -30,7 +33,7 @@ export class LoadPlan {
     map: ReadonlyMap<string, readonly TensorPiece[]>,
   ) {
     const sizes = [...map.values()].flat().map(({ shape, within }) => sizeOf(within?.shape ?? shape));
-    const values = Math.min(PART_VALUES, Math.ceil(Math.max(0, ...sizes) / 4));
+    const values = Math.min(PART_VALUES, Math.ceil(largest(sizes) / 16));
     this.parts = [...map].flatMap(([path, pieces]) =>
       pieces.flatMap((piece) => cut(path, piece, reader.entry(piece.name).dtype as DecodableDtype, values)),
     );
@@ -38,8 +41,8 @@ export class LoadPlan {
 
   /** The memory that `run` takes; nothing is allocated before. */
   buffers(): LoadBuffers {
-    const bytes = 4 * Math.ceil(Math.max(0, ...this.parts.map(bytesOf)) / 4);
-    const values = Math.max(0, ...this.parts.map(({ rows, width }) => rows * width));
+    const bytes = 4 * Math.ceil(largest(this.parts.map(bytesOf)) / 4);
+    const values = largest(this.parts.map(({ rows, width }) => rows * width));
     return { stored: [new Uint8Array(bytes), new Uint8Array(bytes)], staging: new Float32Array(values) };
   }
 
@@ -56,12 +59,17 @@ export class LoadPlan {
   }
 
   private async *read(buffers: readonly Uint8Array[]): AsyncGenerator<{ part: Part; bytes: Uint8Array }> {
-    const start = async (i: number): Promise<Uint8Array | undefined> => {
+    const readAt = async (i: number): Promise<Uint8Array | undefined> => {
       const part = this.parts[i];
       if (!part) return undefined;
       const bytes = buffers[i % 2]!.subarray(0, bytesOf(part));
       await this.reader.readPart(part.piece.name, offsetOf(part), bytes);
       return bytes;
+    };
+    const start = (i: number) => {
+      const reading = readAt(i);
+      reading.catch(() => undefined); // it may fail while the part before is placed; whoever awaits it is told
+      return reading;
     };
     let next = start(0);
     try {
@@ -88,6 +96,11 @@ function cut(path: string, piece: TensorPiece, dtype: DecodableDtype, values: nu
       parts.push({ path, piece, dtype, matrix, row, rows: Math.min(most, height - row), width });
   }
   return parts;
+}
+
+/** There may be more than a call takes arguments. */
+function largest(sizes: readonly number[]): number {
+  return sizes.reduce((most, size) => Math.max(most, size), 0);
 }
 
 function bytesOf({ rows, width, dtype }: Part): number {

@@ -47,6 +47,7 @@ describe('resolveConfig', () => {
     [{ headDim: 1e300 }, 'model config: headDim is 1e+300, above'],
     [{ mixture: { ...mixture, numExperts: 1e300 } }, 'model config: mixture.numExperts is 1e+300, above'],
     [{ tieWordEmbeddings: 'no' }, 'model config: tieWordEmbeddings must be true or false, got "no".'],
+    [{ eosTokenId: [2, 13] }, 'model config: eosTokenId is 13, outside the vocabulary of 13.'],
     [{ eosTokenId: 13 }, 'model config: eosTokenId is 13, outside the vocabulary of 13.'],
     [{ mixture: { ...mixture, numExpertsPerTok: 5 } }, 'numExpertsPerTok is 5 but numExperts is 3'],
     [{ mixture: { ...mixture, capasity: 2 } }, "model config: mixture: unknown key 'capasity'"],

@@ -44,7 +44,8 @@ export interface ModelConfig {
   readonly positions?: PositionsConfig;
   readonly mixture?: MixtureConfig;
   readonly bosTokenId?: number;
-  readonly eosTokenId?: number;
+  /** What ends a text: one token, or any of some. */
+  readonly eosTokenId?: number | readonly number[];
 }
 
 const counts = [
@@ -150,10 +151,10 @@ export function resolveConfig(partial: PartialConfig): ModelConfig {
   const rope = rotarySettings({ ...config, ...(others && { positions: others }) });
   checkWindow(config.slidingWindow);
   for (const field of ['bosTokenId', 'eosTokenId'] as const) {
-    const id = config[field];
-    if (id !== undefined && !(Number.isInteger(id) && id >= 0 && id < config.vocabSize)) {
-      throw new Error(`model config: ${field} is ${id}, outside the vocabulary of ${config.vocabSize}.`);
-    }
+    const ids = [config[field] ?? []].flat();
+    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < config.vocabSize));
+    if (bad !== undefined)
+      throw new Error(`model config: ${field} is ${bad}, outside the vocabulary of ${config.vocabSize}.`);
   }
   return Object.freeze({
     ...config,

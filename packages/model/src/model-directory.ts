@@ -47,6 +47,11 @@ function isOwn(content: unknown): boolean {
   return (content as { model_type?: unknown } | null)?.model_type === OWN_MODEL_TYPE;
 }
 
+/** How a `config.json` says that weights are stored in 8 bits; undefined where they are floats. */
+export function int8Weights(content: unknown, file: string): Int8Weights | undefined {
+  return isOwn(content) ? undefined : quantizationFromHuggingFace(content as Record<string, unknown>, file);
+}
+
 /** What a checkpoint with this `config.json` holds: paths of ours, each with the pieces that make it up. @param names of its tensors. */
 export function checkpointTensors(
   content: unknown,
@@ -75,7 +80,7 @@ export async function loadModelDirectory(
   const reader = await openCheckpoint(directory);
   try {
     const map = checkpointTensors(json, config, reader.names);
-    const int8 = isOwn(json) ? undefined : quantizationFromHuggingFace(json as Record<string, unknown>, file);
+    const int8 = int8Weights(json, file);
     checkTensors(reader, map, int8);
     if (int8) await checkZeros(reader, map, int8);
     const model =

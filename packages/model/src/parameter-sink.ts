@@ -22,6 +22,9 @@ export interface StoredRows {
   readonly scales?: Float32Array;
 }
 
+/** What `decode` reads of rows. */
+type Decodable = Pick<StoredRows, 'dtype' | 'bytes' | 'scales' | 'width'>;
+
 /** Where the values of one parameter go as they come from a file, each row once. */
 export interface ParameterSink {
   write(piece: TensorPiece, stored: StoredRows): void;
@@ -58,7 +61,8 @@ function blockOf(stored: StoredRows, staging: Float32Array): tf.Tensor2D | HalfB
   return { dtype: dtype === 'BF16' ? 'bfloat16' : 'float16', shape: [rows, width], words };
 }
 
-function decode({ dtype, bytes, scales, width }: StoredRows, target: Float32Array): Float32Array {
+/** Widens rows to float32 and multiplies them by their scales. @param target as many values; overwritten and returned. */
+export function decode({ dtype, bytes, scales, width }: Decodable, target: Float32Array): Float32Array {
   decodeValues(dtype, bytes, target);
   scales?.forEach((scale, row) => {
     for (let i = row * width; i < (row + 1) * width; i++) target[i]! *= scale;

@@ -176,6 +176,21 @@ it('lays conversations out by the template of the checkpoint, and ends replies a
   model.dispose();
 });
 
+it('ends replies at any token that config.json names, where generation_config.json names none', async () => {
+  const own = await changed('config.json', (json) => ({ ...json, eos_token_id: [...Array(261).keys()] }));
+  for (const [eos, reason] of [
+    [undefined, 'stop'],
+    [0, 'length'],
+  ] as const) {
+    await writeFile(join(own, 'generation_config.json'), JSON.stringify({ eos_token_id: eos }));
+    const model = await loadModel(own, { backend: 'cpu' });
+    const options = { maxTokens: 2, temperature: 0, topP: 1, stop: [] };
+    const reply = model.chat([{ role: 'user', content: 'a' }], options, new AbortController().signal);
+    for await (const event of reply) if (event.type === 'done') expect(event.finishReason).toBe(reason);
+    model.dispose();
+  }
+});
+
 it('says that a folder has no tokenizer', async () => {
   const without = await changed('config.json', (json) => json);
   await rm(join(without, 'tokenizer.json'));

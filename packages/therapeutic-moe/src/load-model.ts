@@ -59,7 +59,7 @@ export async function loadModel(
     throw new Error('loadModel: adapter is merged into the weights that adapters need plain; give one or the other.');
   const { weights = 'float32' } = options;
   const config = await readModelConfig(directory);
-  const { vocabSize } = config;
+  const { vocabSize, eosTokenId = [] } = config;
   const tokenizer = await Tokenizer.fromDirectory(directory);
   checkVocabulary(tokenizer, vocabSize, directory);
   const read = await readGenerationDefaults(directory, vocabSize);
@@ -76,6 +76,7 @@ export async function loadModel(
     const adapter = options.adapter && (await weightsRevision(options.adapter));
     const adapters = await loadAdapters(decoder, options.adapters ?? {});
     const defaults = {
+      stopTokens: [eosTokenId].flat(), // unless `generation_config.json` names some, as in transformers
       ...read,
       ...(options.guidanceScale === undefined ? {} : { guidanceScale: options.guidanceScale }),
     };

@@ -51,6 +51,7 @@ describe('configToHuggingFace and back', () => {
       }),
     ],
     ['a sliding window', tinyConfig({ slidingWindow: 3 })],
+    ['several tokens that end a text', tinyConfig({ eosTokenId: [5, 2] })],
     ['special tokens and a tied head', tinyConfig({ bosTokenId: 3, eosTokenId: 5, tieWordEmbeddings: true })],
   ])('keeps every field: %s', (_, config) => {
     const written = JSON.parse(JSON.stringify(configToHuggingFace(config, 'float16')));
@@ -145,11 +146,12 @@ describe('configFromHuggingFace', () => {
     expect(configFromHuggingFace({ ...json, ...change }).ropeScaling).toEqual(expected);
   });
 
-  it('takes no window for 0, null, one that is switched off, or one that no position leaves', () => {
+  it('takes no window for null or one that no position leaves; only Qwen2-MoE has a switch, as in transformers', () => {
     const windowOf = (change: Record<string, unknown>) => configFromHuggingFace({ ...json, ...change }).slidingWindow;
     expect(windowOf({ sliding_window: 16 })).toBe(16);
-    for (const none of [0, null, undefined, 17, 4096]) expect(windowOf({ sliding_window: none })).toBeUndefined();
-    expect(windowOf({ sliding_window: 8, use_sliding_window: false })).toBeUndefined();
+    for (const none of [null, undefined, 17, 4096]) expect(windowOf({ sliding_window: none })).toBeUndefined();
+    for (const model_type of ['mistral', 'mixtral'])
+      expect(windowOf({ model_type, sliding_window: 8, use_sliding_window: false })).toBe(8);
     expect(windowOf({ sliding_window: 17, rope_scaling: { type: 'linear', factor: 2 } })).toBe(17);
   });
 
@@ -195,6 +197,9 @@ describe('configFromHuggingFace', () => {
       `model_type is "llama", expected 'mistral', 'mixtral' or 'qwen2_moe'; other families are not implemented.`,
     ],
     [{ hidden_act: 'gelu' }, `hidden_act is "gelu", expected 'silu'`],
+    [{ bos_token_id: 'x' }, 'bos_token_id is "x", expected a number.'],
+    [{ eos_token_id: {} }, 'eos_token_id is {}, expected a number.'],
+    [{ eos_token_id: [2, 'x'] }, 'eos_token_id is [2,"x"], expected a number or a list of numbers.'],
     [{ vocab_size: '13' }, 'vocab_size is "13", expected a number.'],
     [{ rms_norm_eps: null }, 'rms_norm_eps is null, expected a number.'],
     [{ tie_word_embeddings: 1 }, 'tie_word_embeddings is 1, expected true or false.'],
@@ -206,7 +211,7 @@ describe('configFromHuggingFace', () => {
       { sliding_window: 5, layer_types: ['full_attention', 'full_attention'] },
       'layer_types says full_attention, but sliding_window is 5; set sliding_window to null, or leave layer_types out.',
     ],
-    [{ sliding_window: 5, use_sliding_window: 'no' }, 'use_sliding_window is "no", expected true or false.'],
+    [{ sliding_window: 0 }, 'sliding_window is 0, expected 1 or more, or null for none; transformers computes nothing'],
     [{ sliding_window: 'wide' }, 'sliding_window is "wide", expected a number or null.'],
     [{ sliding_window: -8 }, 'slidingWindow must be a whole number of 1 or more, got -8'],
     [
@@ -242,6 +247,11 @@ describe('configFromHuggingFace', () => {
     [{ rope_parameters: null, rope_scaling: [2] }, 'rope_scaling must be an object, got [2].'],
     [{ therapeutic_moe: { domains: ['one'] } }, 'names 1 domains but numExperts is 3'],
     [{ therapeutic_moe: { domains: '' } }, 'mixture.domains must be a list of names, got "".'],
+    [{ therapeutic_moe: { domain: ['one'] } }, "therapeutic_moe: unknown key 'domain'"],
+    [
+      { model_type: 'mistral', therapeutic_moe: { domains: 'x' } },
+      'therapeutic_moe.domains names experts, but the model has none; take it out.',
+    ],
     [{ therapeutic_moe: 'domains' }, 'therapeutic_moe must be an object, got "domains".'],
     [
       { quantization_config: { bits: 4 } },
@@ -318,6 +328,7 @@ describe('configFromHuggingFace of Qwen2-MoE', () => {
     [{ decoder_sparse_step: 0 }, 'decoder_sparse_step is 0, expected a whole number of 1 or more.'],
     [{ mlp_only_layers: '0' }, 'mlp_only_layers is "0", expected a list of layer numbers.'],
     [{ norm_topk_prob: null }, 'norm_topk_prob is null, expected true or false.'],
+    [{ use_sliding_window: 'no' }, 'use_sliding_window is "no", expected true or false.'],
     [{ qkv_bias: 1 }, 'qkv_bias is 1, expected true or false.'],
     [
       { shared_expert_intermediate_size: 0 },

@@ -1,3 +1,4 @@
+import { refuseUnknownKeys } from '@therapeutic-moe/nn';
 import { type ModelConfig, resolveConfig } from '../model-config.js';
 import { requireObject } from '../require-object.js';
 import { maxPositions } from '../rotary-positions.js';
@@ -41,7 +42,7 @@ function translate(given: Json, file: string): Parameters<typeof resolveConfig>[
   const rope = ropeFromHuggingFace(json, familyDefaults[family].rope_theta, file);
   const positions = maxPositions({ maxPositionEmbeddings, ropeScaling: rope.ropeScaling });
   const mixture = mixtureFromHuggingFace(family, fields);
-  const domains = domainsOf(json, file);
+  const domains = domainsOf(fields, mixture);
   return {
     vocabSize: number('vocab_size'),
     hiddenSize,
@@ -57,8 +58,8 @@ function translate(given: Json, file: string): Parameters<typeof resolveConfig>[
     ...(family === 'qwen2_moe' && boolean('qkv_bias') && { qkvBias: true }),
     tieWordEmbeddings: boolean('tie_word_embeddings'),
     initializerRange: number('initializer_range'),
-    bosTokenId: tokenId(json.bos_token_id),
-    eosTokenId: tokenId(json.eos_token_id),
+    bosTokenId: tokenId(fields, 'bos_token_id'),
+    eosTokenId: tokenIds(fields, 'eos_token_id'),
     mixture: mixture && { ...mixture, ...(domains !== undefined && { domains }) },
   };
 }
@@ -83,12 +84,22 @@ function refuseUnimplemented(family: ReadFamily, { json, file, refuse }: JsonFie
     if (json[field]) refuse(field, `false; ${family} has no such biases in transformers. Is model_type right?`);
 }
 
-function domainsOf(json: Json, file: string): string[] | undefined {
+function domainsOf({ json, file }: JsonFields, mixture: object | undefined): string[] | undefined {
   const own = requireObject(json[OWN_SECTION] ?? {}, `${file}: ${OWN_SECTION}`) as { domains?: string[] | null };
+  refuseUnknownKeys(`${file}: ${OWN_SECTION}`, own, ['domains']);
+  if (own.domains && !mixture)
+    throw new Error(`${file}: ${OWN_SECTION}.domains names experts, but the model has none; take it out.`);
   return own.domains ?? undefined;
 }
 
-function tokenId(value: unknown): number | undefined {
-  const first = Array.isArray(value) ? value[0] : value;
-  return typeof first === 'number' ? first : undefined;
+function tokenId({ json, number }: JsonFields, field: string): number | undefined {
+  return (json[field] ?? null) === null ? undefined : number(field);
+}
+
+/** One id or a list of them; an empty list names none. */
+function tokenIds(fields: JsonFields, field: string): number | readonly number[] | undefined {
+  const ids = fields.json[field];
+  if (!Array.isArray(ids)) return tokenId(fields, field);
+  if (!ids.every((id) => typeof id === 'number')) return fields.refuse(field, 'a number or a list of numbers');
+  return ids.length > 0 ? ids : undefined;
 }

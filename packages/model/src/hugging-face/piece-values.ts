@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { type Rows, turn } from '../turn.js';
 import type { TensorPiece } from './tensor-map.js';
 
 /**
@@ -31,21 +32,6 @@ export function cutPiece(parameter: Float32Array, { shape, start, rowStride }: T
   return turned({ values: rows, start: start % rowStride, stride: rowStride }, [outputs, inputs]);
 }
 
-/** Puts the values of a piece, in Hugging Face's order, where they belong in those of its parameter. */
-export function fitPiece(
-  { shape, start, rowStride }: TensorPiece,
-  values: Float32Array,
-  parameter: Float32Array,
-): void {
-  if (rowStride === undefined) {
-    parameter.set(values, start);
-    return;
-  }
-  const [outputs, inputs] = shape as [number, number];
-  const to = { values: parameter, start, stride: rowStride };
-  turn({ values, start: 0, stride: inputs }, to, [inputs, outputs]);
-}
-
 async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
   const tensor = tf.tidy(make);
   try {
@@ -55,32 +41,8 @@ async function valuesOf(make: () => tf.Tensor): Promise<Float32Array> {
   }
 }
 
-/** Both arrays of one square fit the processor's first cache. */
-const SQUARE = 32;
-
-/** Rows of a matrix in a larger array. */
-interface Rows {
-  readonly values: Float32Array;
-  /** Where the first row starts. */
-  readonly start: number;
-  /** From one row to the next. */
-  readonly stride: number;
-}
-
 function turned(from: Rows, [rows, columns]: readonly [number, number]): Float32Array {
   const values = new Float32Array(rows * columns);
   turn(from, { values, start: 0, stride: columns }, [rows, columns]);
   return values;
-}
-
-/** Writes the columns of a matrix as rows of another, `[rows, columns]`, in squares. */
-function turn(from: Rows, to: Rows, [rows, columns]: readonly [number, number]): void {
-  const [source, target] = [from.values, to.values];
-  for (let top = 0; top < rows; top += SQUARE)
-    for (let left = 0; left < columns; left += SQUARE) {
-      const [bottom, right] = [Math.min(rows, top + SQUARE), Math.min(columns, left + SQUARE)];
-      for (let row = top; row < bottom; row++)
-        for (let column = left; column < right; column++)
-          target[to.start + row * to.stride + column] = source[from.start + column * from.stride + row]!;
-    }
 }

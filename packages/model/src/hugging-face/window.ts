@@ -3,8 +3,8 @@ import type { JsonFields } from './json-fields.js';
 type LayerType = 'full_attention' | 'sliding_attention';
 
 /**
- * The window of all layers. 0, null and `use_sliding_window: false` mean none, and so does a window that no position
- * leaves. Qwen2-MoE has its window in every second layer below `max_window_layers` unless `layer_types` says otherwise.
+ * The window of all layers. null means none, and so does a window that no position leaves. Qwen2-MoE alone has a switch,
+ * `use_sliding_window`, and its window is in every second layer below `max_window_layers` unless `layer_types` says otherwise.
  *
  * @param positions that the model serves.
  * @throws when the window differs between layers, or `layer_types` contradicts the other fields.
@@ -33,9 +33,11 @@ export function windowFromHuggingFace(fields: JsonFields, positions: number): nu
 }
 
 function switchedOn({ json, refuse }: JsonFields): number | undefined {
-  const { sliding_window: window, use_sliding_window: used } = json;
-  if (used !== undefined && typeof used !== 'boolean') return refuse('use_sliding_window', 'true or false');
-  if (window === null || window === 0 || used === false) return undefined;
+  const { model_type: family, sliding_window: window, use_sliding_window: used } = json;
+  if (family === 'qwen2_moe' && typeof used !== 'boolean') return refuse('use_sliding_window', 'true or false');
+  if (window === null || (family === 'qwen2_moe' && used === false)) return undefined;
+  if (window === 0)
+    return refuse('sliding_window', '1 or more, or null for none; transformers computes nothing with 0');
   return typeof window === 'number' ? window : refuse('sliding_window', 'a number or null');
 }
 

@@ -9,18 +9,18 @@ export class PromptStates {
   /** `[1, seq, hidden]` for each prompt. */
   #states: readonly tf.Tensor3D[];
 
-  /** @param embeddings `[vocab, hidden]` row by row; only read. */
+  /** @param embeddings `[tokens, hidden]` of all prompts in order; only read. */
   constructor(
     readonly config: ModelConfig,
     ids: readonly (readonly number[])[],
     embeddings: Float32Array,
   ) {
     const { hiddenSize } = config;
-    this.#states = ids.map((prompt) => {
-      const values = new Float32Array(prompt.length * hiddenSize);
-      for (const [position, id] of prompt.entries())
-        values.set(embeddings.subarray(id * hiddenSize, (id + 1) * hiddenSize), position * hiddenSize);
-      return tf.tensor3d(values, [1, prompt.length, hiddenSize]);
+    let end = 0;
+    this.#states = ids.map(({ length }) => {
+      const start = end;
+      end += length * hiddenSize;
+      return tf.tensor3d(embeddings.slice(start, end), [1, length, hiddenSize]);
     });
   }
 

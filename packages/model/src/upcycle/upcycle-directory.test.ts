@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,7 @@ import { openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { logitsOf, tinyModel } from '../../test/tiny-model.js';
+import { writeStored } from '../../test/write-stored.js';
 import { type DomainPrompt, loadModelDirectory, saveModelDirectory, upcycleDirectory } from '../index.js';
 
 /** What the issue promises of step 0: equal experts, whose weights sum to 1, are the dense layer. */
@@ -143,6 +144,20 @@ describe('an upcycled checkpoint', () => {
     }
   });
 
+  it('is stored as most of its base is, whatever its norms are', async () => {
+    const dense = tinyModel({ mixture: undefined });
+    const base = newFolder();
+    await saveModelDirectory(dense, base, { dtype: 'BF16' });
+    const { hiddenSize } = dense.config;
+    dense.dispose();
+    const norm = new Uint8Array(new Float32Array(hiddenSize).fill(1).buffer);
+    await writeStored(join(base, 'model.safetensors'), [
+      { name: 'model.norm.weight', dtype: 'F32', shape: [hiddenSize], bytes: norm },
+    ]);
+    const { dtype } = await upcycleDirectory(base, newFolder(), { mixture, seed: 3 });
+    expect(dtype).toBe('BF16');
+  });
+
   it('with noise keeps the first expert exact, and is the same for the same seed', async () => {
     const made = await Promise.all(
       [3, 3, 5].map(async (seed) => {
@@ -204,6 +219,17 @@ describe('upcycleDirectory refuses', () => {
   it('a base with experts', async () => {
     const moe = fileURLToPath(new URL('../../test/fixtures/mixtral-4x-top2/', import.meta.url));
     await expect(upcycle({}, moe)).rejects.toThrow('the base has 4 experts already');
+  });
+
+  it('a base of 8 bits, with the way out', async () => {
+    const base = newFolder();
+    await cp(fixture, base, { recursive: true });
+    const file = join(base, 'config.json');
+    const quantization_config = { quant_method: 'bitsandbytes', load_in_8bit: true };
+    await writeFile(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), quantization_config }));
+    await expect(upcycle({}, base)).rejects.toThrow(
+      'stored in 8 bits, which upcycle does not read; write the base with "export --format hf" first, and upcycle that.',
+    );
   });
 
   it('layers and widths that are not there', async () => {

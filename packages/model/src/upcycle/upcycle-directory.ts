@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint } from '@therapeutic-moe/checkpoint';
+import { type CheckpointReader, openCheckpoint } from '@therapeutic-moe/checkpoint';
 import { type BaseLinear, seedFor } from '@therapeutic-moe/nn';
 import { checkTensors } from '../check-tensors.js';
 import type { DecoderLayer } from '../decoder-layer.js';
 import type { DenseFeedForward } from '../feed-forward.js';
 import { expertSize, mixtureLayers } from '../mixture-layers.js';
 import type { ModelConfig } from '../model-config.js';
-import { checkpointTensors, configFromJson, readConfigJson } from '../model-directory.js';
-import { checkpointPlan, dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
+import { checkpointTensors, configFromJson, int8Weights, readConfigJson } from '../model-directory.js';
+import { checkpointPlan, type dtypeNames, type SaveModelOptions, writeCheckpoint } from '../save-model-directory.js';
 import { BaseReader } from './base-reader.js';
 import { type DomainPrompt, type PromptTokens, readPrompts } from './domain-prompts.js';
 import { dealNeurons } from './neurons.js';
@@ -46,7 +46,7 @@ export interface UpcycledCheckpoint {
  * apart. With `moeIntermediateSize` below the dense width each expert takes that many of its neurons, and the output is
  * another one from the start.
  *
- * Works from file to file: host memory holds one tensor and one feed-forward at a time, and the device nothing (noise
+ * Works from file to file: host memory holds one tensor and one feed-forward at a time, in float32, and the device nothing (noise
  * aside: one expert). Prompts pass through the base layer by layer first, which the device holds one of.
  *
  * @param output gets `config.json` and `model.safetensors`, in the layout that `saveModelDirectory` would write.
@@ -59,13 +59,18 @@ export async function upcycleDirectory(
 ): Promise<UpcycledCheckpoint> {
   const [json, file] = await readConfigJson(base);
   const dense = configFromJson(json, file);
+  if (int8Weights(json, file)) {
+    throw new Error(
+      `${file}: quantization_config says that weights are stored in 8 bits, which upcycle does not read; write the base with "export --format hf" first, and upcycle that.`,
+    );
+  }
   const config = upcycledConfig(dense, mixture);
   const checkpoint = await openCheckpoint(base);
   try {
     const map = checkpointTensors(json, dense, checkpoint.names);
     checkTensors(checkpoint, map);
     const reader = new BaseReader(dense, checkpoint, map);
-    const dtype = asked ?? storedDtype(checkpoint.entry('model.norm.weight').dtype);
+    const dtype = asked ?? storedDtype(checkpoint);
     const plans = prompts ? await planByPrompts(reader, config, prompts) : await planAtRandom(config, dense, seed);
     const noise = noiseDeviation === undefined ? {} : { noise: { deviation: noiseDeviation, seed } };
     const target = checkpointPlan(config);
@@ -78,11 +83,14 @@ export async function upcycleDirectory(
   }
 }
 
-function storedDtype(dtype: string): CheckpointDtype {
-  if (Object.hasOwn(dtypeNames, dtype)) return dtype as CheckpointDtype;
-  throw new Error(
-    `upcycle: the base is stored as ${dtype}; choose one of ${Object.keys(dtypeNames).join(', ')} to write.`,
-  );
+/** What most bytes of a checkpoint are; norms may be wider than matrices. */
+function storedDtype(checkpoint: CheckpointReader): CheckpointDtype {
+  const bytes = { F32: 0, F16: 0, BF16: 0 };
+  for (const name of checkpoint.names) {
+    const { dtype, start, end } = checkpoint.entry(name);
+    bytes[dtype as CheckpointDtype] += end - start;
+  }
+  return (Object.keys(bytes) as CheckpointDtype[]).reduce((a, b) => (bytes[b] > bytes[a] ? b : a));
 }
 
 async function planAtRandom(config: ModelConfig, dense: ModelConfig, seed: number): Promise<Map<number, LayerPlan>> {
@@ -116,15 +124,17 @@ async function planByPrompts(
   const tokens = readPrompts(base.config, prompts, domains);
   const wanted = mixtureLayers(config);
   const plans = new Map<number, LayerPlan>();
-  const states = new PromptStates(base.config, tokens.ids, await base.read('model.embed_tokens.weight'));
+  const embeddings = await base.readRows('model.embed_tokens.weight', tokens.ids.flat());
+  const states = new PromptStates(base.config, tokens.ids, embeddings);
   try {
     for (let index = 0; plans.size < wanted.length; index++) {
       const layer = await base.layer(index);
-      const rows = states.advance(layer);
+      let rows: tf.Tensor2D | undefined;
       try {
+        rows = states.advance(layer);
         if (wanted.includes(index)) plans.set(index, await planDense(rows, tokens, layer, config));
       } finally {
-        rows.dispose();
+        rows?.dispose();
         layer.dispose();
       }
     }

@@ -146,6 +146,17 @@ describe('export --format hf', () => {
     expect(await json('config.json')).not.toHaveProperty('quantization_config');
   });
 
+  it('writes every token that ends a text', async () => {
+    const source = join(folder, 'several-ends');
+    await cp(mixtral, source, { recursive: true });
+    const config = JSON.parse(await readFile(join(source, 'config.json'), 'utf8'));
+    await writeFile(join(source, 'config.json'), JSON.stringify({ ...config, eos_token_id: [2, 5] }));
+    await rm(join(source, 'generation_config.json'), { force: true });
+    await hf(source);
+    expect(await json('config.json')).toMatchObject({ eos_token_id: [2, 5] });
+    expect(await json('generation_config.json')).toMatchObject({ eos_token_id: [2, 5] });
+  });
+
   it('says that a shared expert of zeros was added where Qwen2-MoE needs one', async () => {
     const config = resolveConfig({
       ...{ vocabSize: 13, hiddenSize: 5, intermediateSize: 7, numHiddenLayers: 2, numAttentionHeads: 1, headDim: 6 },
