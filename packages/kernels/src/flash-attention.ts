@@ -39,12 +39,12 @@ export function flashAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, o
   const attrs = { scale, first: visible.first, end: visible.end, slopes: [...slopes] };
   return withGradient(
     [q, k, v],
-    // A kernel may give the log-sum-exp of every query's scores too, `[batch, heads, seq]`, to compute them again from.
-    () => runFusedKernel<tf.Tensor | [tf.Tensor, tf.Tensor]>('FlashAttention', { q, k, v }, attrs),
+    // A kernel may give what it computed on the way too, and gets it back in order as `kept0`, `kept1` and so on.
+    () => runFusedKernel<tf.Tensor | [tf.Tensor, ...tf.Tensor[]]>('FlashAttention', { q, k, v }, attrs),
     (value, ...rest) => [q, k, v, value, ...rest],
-    (dy, kept) => {
-      const [q, k, v, value, lse] = kept as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor?];
-      const inputs = { dy, q, k, v, value, ...(lse && { lse }) };
+    (dy, [q, k, v, value, ...rest]) => {
+      const kept = Object.fromEntries(rest.map((tensor, i) => [`kept${i}`, tensor]));
+      const inputs = { dy, q: q!, k: k!, v: v!, value: value!, ...kept };
       return runFusedKernel<tf.Tensor[]>('FlashAttentionGradient', inputs, attrs);
     },
   );

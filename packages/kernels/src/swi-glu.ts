@@ -14,9 +14,11 @@ export function swiGlu(x: tf.Tensor2D): tf.Tensor2D {
   if (!hasFusedKernel('SwiGlu')) return swiGluReference(x);
   return withGradient(
     [x],
-    () => runFusedKernel('SwiGlu', { x }),
-    () => [x],
-    (dy, [x]) => runFusedKernel('SwiGluGradient', { dy, x: x! }),
+    // A kernel may give gate, up and the gate's sigmoid too, and then gets these back instead of x.
+    () => runFusedKernel<tf.Tensor | [tf.Tensor, ...tf.Tensor[]]>('SwiGlu', { x }),
+    (_, ...rest) => (rest.length > 0 ? rest : [x]),
+    (dy, [first, up, sigmoid]) =>
+      runFusedKernel('SwiGluGradient', up ? { dy, gate: first!, up, sigmoid: sigmoid! } : { dy, x: first! }),
   );
 }
 

@@ -24,8 +24,8 @@ interface Call extends HeadedSizes, Attributes {
 }
 
 /**
- * Exact attention by blocks of queries over the keys they see; the backward pass computes the scores again. Within a
- * block, the heads of one group lie along the rows: `[batch, kvHeads, group * queries, headDim]`.
+ * Exact attention by blocks of queries over the keys they see; the backward pass computes the scores again, unless they
+ * were few and are still there. Within a block, the heads of one group lie along the rows: `[batch, kvHeads, group * queries, headDim]`.
  */
 export function installAttention(ops: RawOps): void {
   ops.register('FlashAttention', ({ q, k, v }, attrs: Attributes) => {
@@ -33,16 +33,22 @@ export function installAttention(ops: RawOps): void {
     const [keys, values] = headsFirst(ops, [k!, v!]);
     const blocks = queryBlocks(call, call);
     const queries = splitSeq(ops, ops.mul(ops.read(q!), ops.float32(call.scale)), blocks);
-    const outputs = blocks.flatMap((block, i) =>
-      ops.tidy(() => {
+    const keeps = keepsShares(call, blocks);
+    const kept: Handle[] = [];
+    const outputs = blocks.flatMap((block, i) => {
+      const [output, shares] = ops.tidy(() => {
         const shares = sharesOf(ops, call, block, group(ops, call, queries[i]!), seen(ops, block, keys!));
-        return [ungroup(ops, call, ops.batchMatMul(shares, seen(ops, block, values!)))];
-      }),
-    );
-    return ops.tensor(ops.concat(outputs, 1));
+        const output = ungroup(ops, call, ops.batchMatMul(shares, seen(ops, block, values!)));
+        return keeps ? [output, shares] : [output];
+      });
+      if (shares) kept.push(shares);
+      return [output!];
+    });
+    const value = ops.tensor(ops.concat(outputs, 1));
+    return keeps ? [value, ...kept.map((shares) => ops.tensor(shares))] : value;
   });
 
-  ops.register('FlashAttentionGradient', ({ dy, q, k, v, value }, attrs: Attributes) => {
+  ops.register('FlashAttentionGradient', ({ dy, q, k, v, value, ...kept }, attrs: Attributes) => {
     const call = readCall(q!, k!, attrs);
     const [keys, values] = headsFirst(ops, [k!, v!]);
     const blocks = queryBlocks(call, call);
@@ -55,10 +61,11 @@ export function installAttention(ops: RawOps): void {
       const [dQuery, dKeys, dValues] = ops.tidy(() => {
         const [queries, dOutput, drift] = parts.map((t) => group(ops, call, t[i]!)) as [Handle, Handle, Handle];
         const [seenKeys, seenValues] = [keys!, values!].map((t) => seen(ops, block, t)) as [Handle, Handle];
-        const shares = sharesOf(ops, call, block, queries, seenKeys);
+        const known = kept[`kept${i}`];
+        const shares = known ? ops.read(known) : sharesOf(ops, call, block, queries, seenKeys);
         const dValues = ops.batchMatMul(shares, dOutput, true);
         const dShares = ops.batchMatMul(dOutput, seenValues, false, true);
-        const dScores = instead(ops, [shares, dShares], ops.mul(shares, ops.sub(dShares, drift)));
+        const dScores = instead(ops, known ? [dShares] : [shares, dShares], ops.mul(shares, ops.sub(dShares, drift)));
         const dQuery = ungroup(ops, call, ops.mul(ops.batchMatMul(dScores, seenKeys), scale));
         return [dQuery, ops.batchMatMul(dScores, queries, true), dValues] as const;
       });
@@ -69,6 +76,12 @@ export function installAttention(ops: RawOps): void {
     const [dKeys, dValues] = sums.map((sum) => ops.tensor(ops.transpose(sum.take(), [0, 2, 1, 3])));
     return [ops.tensor(ops.concat(dQueries, 1)), dKeys!, dValues!];
   });
+}
+
+/** Whether the shares are few enough to be kept for the gradient: at most eight times the queries' numbers. */
+function keepsShares({ batch, heads, headDim, seq }: Call, blocks: readonly QueryBlock[]): boolean {
+  const shares = blocks.reduce((sum, { queries, first, end }) => sum + queries * (end - first), 0) * batch * heads;
+  return shares <= 8 * batch * heads * headDim * seq;
 }
 
 /** `[batch, kvHeads, group * queries, end - first]`: rows sum to 1, or to 0 where a query sees no key. */

@@ -29,13 +29,18 @@ export function installLayers(ops: RawOps): void {
 
   ops.register('SwiGlu', ({ x }) => {
     const [gate, up] = ops.split(ops.read(x!), 2, 1) as [Handle, Handle];
-    return ops.tensor(ops.mul(ops.mul(gate, ops.run('Sigmoid', [gate])), up));
+    const sigmoid = ops.run('Sigmoid', [gate]);
+    const value = ops.mul(ops.mul(gate, sigmoid), up);
+    return [value, gate, up, sigmoid].map((handle) => ops.tensor(handle));
   });
 
-  ops.register('SwiGluGradient', ({ dy, x }) => {
-    const gradient = ops.read(dy!);
-    const [gate, up] = ops.split(ops.read(x!), 2, 1) as [Handle, Handle];
-    const sigmoid = ops.run('Sigmoid', [gate]);
+  ops.register('SwiGluGradient', (inputs) => {
+    const [gradient, gate, up, sigmoid] = ['dy', 'gate', 'up', 'sigmoid'].map((name) => ops.read(inputs[name]!)) as [
+      Handle,
+      Handle,
+      Handle,
+      Handle,
+    ];
     const dUp = ops.mul(gradient, ops.mul(gate, sigmoid));
     const slope = ops.add(sigmoid, ops.run('SigmoidGrad', [sigmoid, gate])); // of silu
     return ops.tensor(ops.concat([ops.mul(ops.mul(gradient, up), slope), dUp], 1));

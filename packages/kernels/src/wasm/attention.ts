@@ -59,7 +59,14 @@ export function installAttention(heap: WasmHeap): void {
 
   // A head is one call. Heads that share a key-value head write its gradient apart, and their parts are added in order.
   replaceKernel('FlashAttentionGradient', 'wasm', ({ inputs, attrs }) => {
-    const { dy, q, k, v, value, lse } = inputs as Record<'dy' | 'q' | 'k' | 'v' | 'value' | 'lse', tf.TensorInfo>;
+    const {
+      dy,
+      q,
+      k,
+      v,
+      value,
+      kept0: lse,
+    } = inputs as Record<'dy' | 'q' | 'k' | 'v' | 'value' | 'kept0', tf.TensorInfo>;
     const attributes = attrs as unknown as Attributes;
     const { batch, seq, keys, heads, group, headDim, qRow, kRow } = sizesOf(q, k);
     const [dQ, dK, dV] = [heap.output(q.shape), heap.output(k.shape), heap.output(k.shape)];

@@ -44,7 +44,14 @@ export function installAttention(recorder: Recorder): void {
   });
 
   replaceKernel('FlashAttentionGradient', 'webgpu', ({ inputs, attrs }) => {
-    const { q, k, v, dy, value, lse } = inputs as Record<'q' | 'k' | 'v' | 'dy' | 'value' | 'lse', tf.TensorInfo>;
+    const {
+      q,
+      k,
+      v,
+      dy,
+      value,
+      kept0: lse,
+    } = inputs as Record<'q' | 'k' | 'v' | 'dy' | 'value' | 'kept0', tf.TensorInfo>;
     const sizes = sizesOf(q, k);
     const { tall, queryGradient, keyGradient } = programsFor(sizes.headDim);
     const { uniforms, visible } = argumentsOf(sizes, attrs as unknown as Attributes);
