@@ -1,6 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMul } from '@therapeutic-moe/kernels';
-import { filledVariable, type Parameters, type StackedLayer, StackedLinear } from '@therapeutic-moe/nn';
+import {
+  type ApplyContext,
+  filledVariable,
+  type Parameters,
+  type StackedLayer,
+  StackedLinear,
+} from '@therapeutic-moe/nn';
 import type { AdapterSwitch } from './linear-host.js';
 import type { LoraLayerConfig } from './lora-plan.js';
 import { initialFactor } from './lora-update.js';
@@ -42,8 +48,9 @@ export class StackedUpdate {
 
 /**
  * A stack of expert matrices with the updates of any number of adapters beside it (PEFT's `target_parameters`). Rows
- * sorted by expert go through the factors as through the matrices, by two products of rank r. The base stays as it is,
- * unless adapters are merged into it.
+ * sorted by expert go through the factors as through the matrices, by two products of rank r. Those rows no longer tell
+ * sequences apart, so a pass may choose one adapter for all of its sequences, and not one for each. The base stays as it
+ * is, unless adapters are merged into it.
  */
 export class LoraStackedLinear implements StackedLayer {
   readonly updates = new Map<string, StackedUpdate>();
@@ -73,15 +80,17 @@ export class LoraStackedLinear implements StackedLayer {
     return this.#merged;
   }
 
-  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
-    return this.#withUpdates(this.base.applyGrouped(x, offsets), ({ a, b }) =>
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D, context?: ApplyContext): tf.Tensor2D {
+    const used = this.#used(context);
+    return withUpdates(this.base.applyGrouped(x, offsets), used, ({ a, b }) =>
       groupedMatMul(groupedMatMul(x, a as tf.Tensor as tf.Tensor3D, offsets), b as tf.Tensor as tf.Tensor3D, offsets),
     );
   }
 
-  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D {
+  applyExpert(x: tf.Tensor2D, expert: number, context?: ApplyContext): tf.Tensor2D {
+    const used = this.#used(context);
     const of = (stacked: tf.Tensor) => tf.squeeze<tf.Tensor2D>(tf.slice(stacked, [expert, 0, 0], [1, -1, -1]), [0]);
-    return this.#withUpdates(this.base.applyExpert(x, expert), ({ a, b }) => tf.matMul(tf.matMul(x, of(a)), of(b)));
+    return withUpdates(this.base.applyExpert(x, expert), used, ({ a, b }) => tf.matMul(tf.matMul(x, of(a)), of(b)));
   }
 
   /** @throws always: what experts an adapter fits is not known after they have changed. */
@@ -133,17 +142,24 @@ export class LoraStackedLinear implements StackedLayer {
     this.base.dispose();
   }
 
-  #withUpdates(plain: tf.Tensor2D, product: (update: StackedUpdate) => tf.Tensor2D): tf.Tensor2D {
-    const used = this.adapterSwitch.active.flatMap((name) => {
-      const update = this.#merged.has(name) ? undefined : this.updates.get(name);
-      return update ? [update] : [];
+  /** The updates that take part in a pass beside the base. */
+  #used({ adapters }: ApplyContext = {}): StackedUpdate[] {
+    if (adapters && this.#merged.size > 0) {
+      throw new Error(
+        `LoraStackedLinear.apply: a pass that chooses adapters by sequence needs the plain base, but '${[...this.#merged][0]}' is merged into it; unmerge it first.`,
+      );
+    }
+    const names = adapters ? new Set(adapters) : this.adapterSwitch.active;
+    const used = [...names].flatMap((name) => {
+      const update = name === null || this.#merged.has(name) ? undefined : this.updates.get(name);
+      return update ? [{ name, update }] : [];
     });
-    if (used.length === 0) return plain;
-    const sum = tf.tidy(() =>
-      tf.addN([plain, ...used.map((update) => tf.mul(product(update), update.config.scale) as tf.Tensor2D)]),
-    );
-    plain.dispose();
-    return sum;
+    if (adapters && used.length > 0 && new Set(adapters).size > 1) {
+      throw new Error(
+        `LoraStackedLinear.apply: '${used[0]!.name}' adapts stacks of experts, whose rows are those of all sequences together, so it cannot be chosen for some of them; give every sequence of the batch the same adapter.`,
+      );
+    }
+    return used.map(({ update }) => update);
   }
 
   #weight(): tf.Variable {
@@ -163,4 +179,18 @@ export class LoraStackedLinear implements StackedLayer {
     this.#baseBeforeMerge?.dispose();
     this.#baseBeforeMerge = undefined;
   }
+}
+
+/** @param plain what the base gives; freed where something is added. @param product `x A B` of an update. */
+function withUpdates(
+  plain: tf.Tensor2D,
+  updates: readonly StackedUpdate[],
+  product: (update: StackedUpdate) => tf.Tensor2D,
+): tf.Tensor2D {
+  if (updates.length === 0) return plain;
+  const sum = tf.tidy(() =>
+    tf.addN([plain, ...updates.map((update) => tf.mul(product(update), update.config.scale) as tf.Tensor2D)]),
+  );
+  plain.dispose();
+  return sum;
 }
