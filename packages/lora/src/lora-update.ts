@@ -7,6 +7,7 @@ import {
   type Parameters,
   seedFor,
 } from '@therapeutic-moe/nn';
+import { baseRounding } from './base-rounding.js';
 import { type StartFactors, startsFromBase } from './base-start.js';
 import { DoraMagnitude } from './dora-magnitude.js';
 import type { LoraLayerConfig } from './lora-plan.js';
@@ -113,12 +114,18 @@ export class LoraUpdate {
     ]);
   }
 
-  /** @param weight `[columns, inputSize]`, as Hugging Face has it. @returns whether the base has these values. */
+  /**
+   * @param weight `[columns, inputSize]`, as Hugging Face has it.
+   * @returns whether the base has these values, rounded where it is frozen in a smaller form.
+   */
   async isOn(weight: Float32Array): Promise<boolean> {
     const own = tf.tidy(() => tf.transpose(this.#weight()));
-    const values = await own.data();
-    own.dispose();
-    return values.length === weight.length && values.every((value, i) => value === weight[i]);
+    const [values, rounding] = await Promise.all([own.data(), baseRounding(this.base)]).finally(() => own.dispose());
+    const output = (i: number) => this.#columns.start + Math.floor(i / this.base.inputSize);
+    return (
+      values.length === weight.length &&
+      values.every((value, i) => Math.abs(value - weight[i]!) <= rounding(value, output(i)))
+    );
   }
 
   /** Its columns of a matrix of the base's size, which is freed. @returns `[inputSize, columns]`. Caller disposes. */

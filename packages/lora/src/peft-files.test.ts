@@ -2,7 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint } from '@therapeutic-moe/checkpoint';
+import { openCheckpoint, packRows } from '@therapeutic-moe/checkpoint';
+import { frozenMatrix } from '@therapeutic-moe/kernels';
+import { FrozenLinear, type LinearLayer } from '@therapeutic-moe/nn';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { TwoLayerHost } from '../test/two-layer-host.js';
@@ -15,6 +17,7 @@ import {
   resolveLoraConfig,
   saveAdapter,
 } from './index.js';
+import { writePeftFiles } from './peft-files.js';
 
 const settings = { r: 2, loraAlpha: 5, loraDropout: 0.25, targetModules: ['q_proj', 'v_proj'] };
 
@@ -119,6 +122,43 @@ describeOnBackends('PEFT files', () => {
     plain.dispose();
     dora.dispose();
   });
+
+  it.each([
+    ['int8', 1 / 127],
+    ['bfloat16', 2 ** -7],
+    ['float16', 2 ** -10],
+  ] as const)(
+    'that hold the base are read where it is frozen in %s, and not where it is another',
+    async (dtype, step) => {
+      const shape = [3, 5]; // as Hugging Face has it
+      const weight = Float32Array.from({ length: 15 }, (_, i) => Math.sin(i + 1));
+      let head: LinearLayer = new FrozenLinear(frozenMatrix(packRows(weight, [3, 5], dtype), shape, dtype));
+      const host = {
+        linears: () => new Map([['lm_head', { layer: head }]]),
+        replaceLinear: (_: string, layer: LinearLayer) => {
+          head = layer;
+        },
+      };
+      const config = resolveLoraConfig({ r: 2, targetModules: ['lm_head'] });
+      const adapter = attachLora(host, config, 1);
+      const array = (name: string, shape: number[], values: Float32Array) => ({
+        ...{ name: `base_model.model.lm_head.${name}.weight`, shape, dtype: 'F32' as const, read: async () => values },
+      });
+      const factors = [
+        array('lora_A', [2, 5], new Float32Array(10).fill(0.5)),
+        array('lora_B', [3, 2], new Float32Array(6).fill(0.25)),
+      ];
+      await writePeftFiles(directory, config, [array('base_layer', shape, weight), ...factors]);
+      await loadAdapterWeights(adapter, directory);
+      expect((await valuesOf(adapter))[0]![0]).toBe(0.5);
+      const other = weight.map((value, i) => (i === 7 ? value * (1 + 1.5 * step) : value));
+      await writePeftFiles(directory, config, [array('base_layer', shape, other), ...factors]);
+      await expect(loadAdapterWeights(adapter, directory)).rejects.toThrow(
+        'lm_head.base_layer.weight is not the weight',
+      );
+      head.dispose();
+    },
+  );
 
   it('of another base are refused and change nothing', async () => {
     const source = new TwoLayerHost();
