@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { groupedMatMul } from '@therapeutic-moe/kernels';
+import { float32Products, groupedMatMul } from '@therapeutic-moe/kernels';
 import {
   type ApplyContext,
   filledVariable,
@@ -36,9 +36,11 @@ export class StackedUpdate {
     ]);
   }
 
-  /** `scale A B` of every expert, `[experts, inputSize, outputSize]`. Caller disposes. */
+  /** `scale A B` of every expert in float32, `[experts, inputSize, outputSize]`. Caller disposes. */
   delta(): tf.Tensor {
-    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor, this.b as tf.Tensor), this.config.scale));
+    return float32Products(() =>
+      tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor, this.b as tf.Tensor), this.config.scale)),
+    );
   }
 
   dispose(): void {
@@ -98,29 +100,37 @@ export class LoraStackedLinear implements StackedLayer {
     throw new Error('LoraStackedLinear.rebuild: these experts carry an adapter; merge it for good or detach it first.');
   }
 
-  /** Adds an adapter's updates to the base weights. The base is kept for `unmerge`. */
+  /** Adds an adapter's update to the base weights. The base is kept for `unmerge`. @throws when it is merged already. */
   merge(name: string): void {
+    if (this.#merged.has(name))
+      throw new Error(`LoraStackedLinear.merge: adapter '${name}' is merged already; call unmerge first.`);
     this.#baseBeforeMerge ??= tf.keep(tf.clone(this.#weight()));
     this.#merged.add(name);
     this.#computeMerged();
   }
 
-  /** Takes an adapter out of the base weights: with the last one they have the bits they had. */
+  /** Takes an adapter out of the base weights: with the last one they have the bits they had. @throws when it is not merged. */
   unmerge(name: string): void {
-    this.#merged.delete(name);
+    if (!this.#merged.delete(name)) throw new Error(`LoraStackedLinear.unmerge: adapter '${name}' is not merged.`);
     this.#computeMerged();
     if (this.#merged.size === 0) this.#forgetBase();
   }
 
-  /** Leaves the base as a merged adapter made it, for good; the adapter's update is freed. */
+  /** Leaves the base as a merged adapter made it, for good; the adapter's update is freed. @throws when others are merged. */
   absorb(name: string): void {
-    this.#merged.delete(name);
+    if (this.#merged.size !== 1 || !this.#merged.delete(name)) {
+      throw new Error(
+        `LoraStackedLinear.absorb: only '${name}' must be merged, got [${[...this.#merged].join(', ')}].`,
+      );
+    }
     this.#forgetBase();
     this.remove(name);
   }
 
-  /** Frees the update of an adapter. */
+  /** Frees the update of an adapter. @throws when it is merged. */
   remove(name: string): void {
+    if (this.#merged.has(name))
+      throw new Error(`LoraStackedLinear.remove: adapter '${name}' is merged; call unmerge first.`);
     this.updates.get(name)?.dispose();
     this.updates.delete(name);
   }
@@ -136,8 +146,8 @@ export class LoraStackedLinear implements StackedLayer {
   }
 
   dispose(): void {
-    for (const name of [...this.updates.keys()]) this.remove(name);
     this.#merged.clear();
+    for (const name of [...this.updates.keys()]) this.remove(name);
     this.#forgetBase();
     this.base.dispose();
   }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
 import {
   type ApplyContext,
   type BaseLinear,
@@ -94,13 +95,14 @@ export class LoraUpdate {
     return this.magnitude?.gain(() => tf.add(this.#weight(), this.delta()));
   }
 
-  /** What the whole weight of the base is changed by, `[inputSize, outputSize]`. Caller disposes. */
+  /** What the whole weight of the base is changed by, in float32, `[inputSize, outputSize]`. Caller disposes. */
   change(): tf.Tensor {
-    return tf.tidy(() => {
+    const change = () => {
       const gain = this.gain();
       const delta = this.delta();
       return this.widened(gain ? tf.add(tf.mul(this.#weight(), tf.sub(gain, 1)), tf.mul(delta, gain)) : delta);
-    });
+    };
+    return float32Products(() => tf.tidy(change));
   }
 
   /** Puts values of its columns between zeros for the others. @param values `[..., columns]` @returns `[..., outputSize]` */

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
+import { ExpertHost } from '../test/expert-host.js';
 import { move } from '../test/move.js';
 import { TwoLayerHost } from '../test/two-layer-host.js';
 import { attachLora, mergeDrift } from './index.js';
@@ -42,6 +43,20 @@ describeOnBackends('mergeDrift', () => {
     const [[full], [half]] = [await mergeDrift(adapter), await mergeDrift(adapter, 'BF16')];
     expect(full!.ofChange).toBeLessThan(1e-3);
     expect(half!.ofChange).toBeGreaterThan(1);
+    host.dispose();
+  });
+
+  it('measures stacks of experts as well', async () => {
+    const host = new ExpertHost();
+    const settings = { r: 2, targetModules: ['q_proj'], targetParameters: ['experts.down_proj'] };
+    const adapter = move(attachLora(host, settings, 1), 1);
+    for (const [dtype, unit] of Object.entries(UNIT)) {
+      const drifts = await mergeDrift(adapter, dtype as keyof typeof UNIT);
+      expect(drifts.map(({ path }) => path)).toEqual(['q_proj', 'experts.down_proj']);
+      expect(drifts[1]!.relative).toBeLessThanOrEqual(1.001 * unit);
+      expect(drifts[1]!.relative).toBeGreaterThan(unit / 8);
+    }
+    expect(adapter.merged).toBe(false);
     host.dispose();
   });
 
