@@ -77,13 +77,16 @@ describeOnBackends('PEFT files', () => {
     host.dispose();
   });
 
-  it.each([
+  it.each<[Record<string, unknown>, string]>([
     [{ use_dora: 'yes' }, 'adapter_config.json: lora: useDora must be true or false, got "yes".'],
     [{ init_lora_weights: 'eva' }, 'adapter_config.json: lora: initLoraWeights must be true, "gaussian"'],
     [{ use_rslora: 'yes' }, 'adapter_config.json: lora: useRslora must be true or false, got "yes".'],
     [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
     [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],
     [{ lora_bias: true }, 'lora_bias is true'],
+    ...['arrow', 'corda', 'kasa', 'monteclora', 'velora'].map(
+      (name) => [{ [`${name}_config`]: {} }, `${name}_config is {}, which is not implemented; only null is.`] as [Record<string, unknown>, string],
+    ),
     [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
     [{ rank_pattern: { q_proj: 'x' } }, "rankPattern['q_proj'] must be a whole number of 1 or more, got x."],
     [{ target_modules: 'all-linear' }, 'which stands for other linears in each version of transformers; name them'],
@@ -159,6 +162,19 @@ describeOnBackends('PEFT files', () => {
       head.dispose();
     },
   );
+
+  it('of single experts are refused with the way to adapt these', async () => {
+    const host = new TwoLayerHost();
+    const adapter = trainedAdapter(host);
+    const name = 'base_model.model.layers.0.mlp.experts.7.w1.lora_A.weight';
+    await writePeftFiles(directory, adapter.config, [
+      { name, shape: [1], dtype: 'F32', read: async () => new Float32Array(1) },
+    ]);
+    await expect(loadAdapterWeights(adapter, directory)).rejects.toThrow(
+      `holds ${name}, which fits nothing in this model: it adapts single experts, which lie in stacks here; train it with target_parameters`,
+    );
+    host.dispose();
+  });
 
   it('of another base are refused and change nothing', async () => {
     const source = new TwoLayerHost();
