@@ -84,15 +84,18 @@ export class LoraStackedLinear implements StackedLayer {
 
   applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D, context?: ApplyContext): tf.Tensor2D {
     const used = this.#used(context);
-    return withUpdates(this.base.applyGrouped(x, offsets), used, ({ a, b }) =>
-      groupedMatMul(groupedMatMul(x, a as tf.Tensor as tf.Tensor3D, offsets), b as tf.Tensor as tf.Tensor3D, offsets),
+    const through = (rows: tf.Tensor2D, factor: tf.Tensor) => groupedMatMul(rows, factor as tf.Tensor3D, offsets);
+    return withUpdates(this.base.applyGrouped(x, offsets), used, ({ a, b, config }) =>
+      through(tf.mul(through(x, a), config.scale), b),
     );
   }
 
   applyExpert(x: tf.Tensor2D, expert: number, context?: ApplyContext): tf.Tensor2D {
     const used = this.#used(context);
     const of = (stacked: tf.Tensor) => tf.squeeze<tf.Tensor2D>(tf.slice(stacked, [expert, 0, 0], [1, -1, -1]), [0]);
-    return withUpdates(this.base.applyExpert(x, expert), used, ({ a, b }) => tf.matMul(tf.matMul(x, of(a)), of(b)));
+    return withUpdates(this.base.applyExpert(x, expert), used, ({ a, b, config }) =>
+      tf.matMul(tf.mul(tf.matMul(x, of(a)), config.scale), of(b)),
+    );
   }
 
   /** @throws always: what experts an adapter fits is not known after they have changed. */
@@ -191,16 +194,14 @@ export class LoraStackedLinear implements StackedLayer {
   }
 }
 
-/** @param plain what the base gives; freed where something is added. @param product `x A B` of an update. */
+/** @param plain what the base gives; freed where something is added. @param product `scale x A B` of an update. */
 function withUpdates(
   plain: tf.Tensor2D,
   updates: readonly StackedUpdate[],
   product: (update: StackedUpdate) => tf.Tensor2D,
 ): tf.Tensor2D {
   if (updates.length === 0) return plain;
-  const sum = tf.tidy(() =>
-    tf.addN([plain, ...updates.map((update) => tf.mul(product(update), update.config.scale) as tf.Tensor2D)]),
-  );
+  const sum = tf.tidy(() => tf.addN([plain, ...updates.map(product)]));
   plain.dispose();
   return sum;
 }

@@ -85,7 +85,11 @@ describeOnBackends('PEFT files', () => {
     [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],
     [{ lora_bias: true }, 'lora_bias is true'],
     ...['arrow', 'corda', 'kasa', 'monteclora', 'velora'].map(
-      (name) => [{ [`${name}_config`]: {} }, `${name}_config is {}, which is not implemented; only null is.`] as [Record<string, unknown>, string],
+      (name) =>
+        [{ [`${name}_config`]: {} }, `${name}_config is {}, which is not implemented; only null is.`] as [
+          Record<string, unknown>,
+          string,
+        ],
     ),
     [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
     [{ rank_pattern: { q_proj: 'x' } }, "rankPattern['q_proj'] must be a whole number of 1 or more, got x."],
