@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Parameters } from '@therapeutic-moe/nn';
+import type { ApplyContext, Parameters } from '@therapeutic-moe/nn';
 import type { SequenceCache } from '@therapeutic-moe/router';
 
 /**
@@ -34,6 +34,8 @@ export interface ExpertPass {
    * one cache serves one layer, in one form of dispatch.
    */
   readonly cache?: SequenceCache;
+  /** What stacks with adapters are told. */
+  readonly context?: ApplyContext;
 }
 
 /**

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { swiGlu } from '@therapeutic-moe/kernels';
 import { freshLayers, type LayerFactory, type Parameters, type StackedLayer, seedFor } from '@therapeutic-moe/nn';
-import type { ExpertRows, Experts } from './experts.js';
+import type { ExpertPass, ExpertRows, Experts } from './experts.js';
 import { stackedSizes, stackedWeights } from './stacked-layers.js';
 
 /**
@@ -50,12 +50,18 @@ export class SwiGluExperts implements Experts {
     return this.gateUp.inputSize;
   }
 
-  applyGrouped(rows: tf.Tensor2D, { offsets }: ExpertRows): tf.Tensor2D {
-    return tf.tidy(() => this.down.applyGrouped(swiGlu(this.gateUp.applyGrouped(rows, offsets)), offsets));
+  applyGrouped(rows: tf.Tensor2D, { offsets }: ExpertRows, { context }: ExpertPass = {}): tf.Tensor2D {
+    return tf.tidy(() => {
+      const inner = swiGlu(this.gateUp.applyGrouped(rows, offsets, context));
+      return this.down.applyGrouped(inner, offsets, context);
+    });
   }
 
-  applyExpert(hidden: tf.Tensor2D, expert: number): tf.Tensor2D {
-    return tf.tidy(() => this.down.applyExpert(swiGlu(this.gateUp.applyExpert(hidden, expert)), expert));
+  applyExpert(hidden: tf.Tensor2D, expert: number, _visits?: tf.Tensor1D, { context }: ExpertPass = {}): tf.Tensor2D {
+    return tf.tidy(() => {
+      const inner = swiGlu(this.gateUp.applyExpert(hidden, expert, context));
+      return this.down.applyExpert(inner, expert, context);
+    });
   }
 
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): SwiGluExperts {

@@ -91,6 +91,7 @@ export async function attachLoraFromBase(
   const starts = new Map<string, StartFactors>();
   try {
     for (const [path, layerConfig] of startsFromBase(resolved) ? planFor(host, resolved).linears : []) {
+      checkRoom(host, name);
       const weight = slotWeight(path, host.linears().get(path)!);
       starts.set(
         path,
@@ -106,18 +107,29 @@ export async function attachLoraFromBase(
 
 /** The base's weight in a slot's columns, `[inputSize, columns]`. Caller disposes. */
 function slotWeight(path: string, { layer, columns }: LinearSlot): tf.Tensor2D {
-  if (layer instanceof LoraLinear && layer.merged.size > 0)
-    throw new Error(
-      `attachLora: '${[...layer.merged][0]}' is merged into ${path}, which the new adapter starts from; unmerge it first.`,
-    );
   return tf.tidy(() => {
     const weight = baseOf(path, layer).dense();
     return columns ? tf.slice(weight, [0, columns.start], [-1, columns.size]) : weight;
   });
 }
 
-function planFor(host: LinearHost, config: LoraConfig): LoraPlan {
+/** What an adapter would go on. @throws as `attachLora` does. */
+export function planFor(host: LinearHost, config: LoraConfig): LoraPlan {
   return planLora('attachLora', { linears: host.linears().keys(), stacks: stacksOf(host).keys() }, config);
+}
+
+/** @throws when a host has an adapter of this name, or one that is merged: another would take the sum for its base. */
+function checkRoom(host: LinearHost, name: string): void {
+  const adapters = adapterSwitch(host)?.adapters ?? new Map<string, LoraAdapter>();
+  if (adapters.has(name))
+    throw new Error(
+      `attachLora: the model has an adapter '${name}' already; give the new one another name, or detach that one first.`,
+    );
+  const merged = [...adapters.values()].find((adapter) => adapter.merged);
+  if (merged)
+    throw new Error(
+      `attachLora: adapter '${merged.name}' is merged into the base; unmerge it first, or merge it for good.`,
+    );
 }
 
 function attach(
@@ -129,16 +141,8 @@ function attach(
 ): LoraAdapter {
   const slots = host.linears();
   const plan = planFor(host, resolved);
+  checkRoom(host, name);
   const state = adapterSwitch(host) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
-  if (state.adapters.has(name))
-    throw new Error(
-      `attachLora: the model has an adapter '${name}' already; give the new one another name, or detach that one first.`,
-    );
-  const merged = [...state.adapters.values()].find((adapter) => adapter.merged);
-  if (merged)
-    throw new Error(
-      `attachLora: adapter '${merged.name}' is merged into the base; unmerge it first, or merge it for good.`,
-    );
   for (const path of plan.linears.keys()) baseOf(path, slots.get(path)!.layer);
   const wrapped = wrapLinears(host, slots, plan.linears.keys(), state);
   const layers = new Map<string, LoraUpdate>();
@@ -166,8 +170,13 @@ function attach(
   return adapter;
 }
 
-/** Takes an adapter off its host for good: base weights as they were before it, factors freed. */
+/**
+ * Takes an adapter off its host for good: base weights as they were before it, factors freed.
+ *
+ * @throws when the host does not have it, or not any more.
+ */
 export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
+  checkAttached('detachLora', host, adapter);
   if (adapter.merged) adapter.unmerge();
   takeOff(host, adapter, (layer) => layer.remove(adapter.name));
 }
@@ -176,9 +185,10 @@ export function detachLora(host: LinearHost, adapter: LoraAdapter): void {
  * Leaves an adapter's changes in the base weights for good and frees its factors; linears without another adapter are
  * plain again, so that the model can be saved and served as one.
  *
- * @throws when another adapter is merged into the same weights.
+ * @throws when the host does not have it, or not any more, or another adapter is merged into the same weights.
  */
 export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
+  checkAttached('mergeLora', host, adapter);
   for (const { merged } of adapter.hosts) {
     const other = [...merged].find((name) => name !== adapter.name);
     if (other !== undefined)
@@ -188,6 +198,13 @@ export function mergeLora(host: LinearHost, adapter: LoraAdapter): void {
   }
   if (!adapter.merged) adapter.merge();
   takeOff(host, adapter, (layer) => layer.absorb(adapter.name));
+}
+
+function checkAttached(where: string, host: LinearHost, adapter: LoraAdapter): void {
+  if (adapterSwitch(host)?.adapters.get(adapter.name) === adapter) return;
+  throw new Error(
+    `${where}: this adapter '${adapter.name}' is not on the model, or not any more; take the one that Adapters.get gives.`,
+  );
 }
 
 /** Ends an adapter on all its layers; those that have no other become plain again. */

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { move } from '../test/move.js';
 import { TwoLayerHost } from '../test/two-layer-host.js';
-import { Adapters, attachLora, loadAdapter, mergeLora, saveAdapter } from './index.js';
+import { Adapters, attachLora, detachLora, loadAdapter, mergeLora, saveAdapter } from './index.js';
 
 /** What orders of the same sums may differ by. */
 const ROUNDING = 1e-5;
@@ -112,7 +112,11 @@ describeOnBackends('Adapters', () => {
     await saveAdapter(attachLora(wide, { r: 2, targetModules: ['v_proj'] }, 1), directory);
     add('calm', 2);
     const [before, layers] = [tf.memory().numTensors, [...host.linears().values()].map(({ layer }) => layer)];
-    await expect(adapters.load('warm', directory)).rejects.toThrow('was the adapter made for another base?');
+    const replaceLinear = vi.spyOn(host, 'replaceLinear');
+    await expect(adapters.load('warm', directory)).rejects.toThrow(
+      'adapter_model.safetensors: base_model.model.layers.0.v_proj.lora_A.weight must be [2,5], got [2,7]; was the adapter made for another base?',
+    );
+    expect(replaceLinear).not.toHaveBeenCalled();
     expect(tf.memory().numTensors).toBe(before);
     expect([...host.linears().values()].map(({ layer }) => layer)).toEqual(layers);
     expect(adapters.names).toEqual(['calm']);
@@ -141,6 +145,20 @@ describeOnBackends('Adapters', () => {
   });
 
   const answer2 = (base: Linear) => tf.tidy(() => base.apply(x()));
+
+  it('that are off the model are not taken off again, nor for those that took their name', () => {
+    const stale = add('warm', 1);
+    adapters.delete('warm');
+    const warm = add('warm', 2);
+    adapters.use('warm');
+    const before = answer();
+    for (const [where, end] of Object.entries({ detachLora, mergeLora }))
+      expect(() => end(host, stale)).toThrow(`${where}: this adapter 'warm' is not on the model, or not any more`);
+    expect(adapters.get('warm')).toBe(warm);
+    const after = answer();
+    expect(after.dataSync()).toEqual(before.dataSync());
+    tf.dispose([before, after]);
+  });
 
   it('merged for good leave the others where they are', async () => {
     const [warm, calm] = [add('warm', 1), add('calm', 2)];

@@ -1,8 +1,9 @@
-import { attachLora, attachLoraFromBase, detachLora, type LoraAdapter } from './adapter.js';
+import { attachLora, attachLoraFromBase, detachLora, type LoraAdapter, planFor } from './adapter.js';
 import { assignFactors, type Combination, combineAdapters } from './combine-adapters.js';
+import { plannedShapes } from './file-factors.js';
 import { type AdapterSwitch, adapterSwitch, type LinearHost } from './linear-host.js';
 import type { LoraConfig } from './lora-config.js';
-import { loadAdapterWeights, readAdapterConfig } from './peft-files.js';
+import { checkAdapterWeights, loadAdapterWeights, readAdapterConfig } from './peft-files.js';
 
 /**
  * Puts a PEFT adapter on a model and switches it on.
@@ -128,7 +129,9 @@ function switchedOff(host: LinearHost, adapter: LoraAdapter): LoraAdapter {
 
 /** Reads an adapter while no pass sees it, for it comes tensor by tensor. */
 async function loadSwitchedOff(host: LinearHost, directory: string, name: string): Promise<LoraAdapter> {
-  const adapter = switchedOff(host, await attachLoraFromBase(host, await readAdapterConfig(directory), 0, name));
+  const config = await readAdapterConfig(directory);
+  await checkAdapterWeights(directory, plannedShapes(host, planFor(host, config)));
+  const adapter = switchedOff(host, await attachLoraFromBase(host, config, 0, name));
   try {
     await loadAdapterWeights(adapter, directory);
   } catch (thrown) {

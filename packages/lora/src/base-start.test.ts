@@ -6,6 +6,7 @@ import type { Linear } from '@therapeutic-moe/nn';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { TwoLayerHost } from '../test/two-layer-host.js';
+import { startFromBase } from './base-start.js';
 import {
   attachLora,
   attachLoraFromBase,
@@ -162,6 +163,23 @@ describeOnBackends('attachLoraFromBase', () => {
     host.dispose();
   });
 
+  it('looks whether there is room for it before it decomposes anything', async () => {
+    const host = new TwoLayerHost();
+    attachLora(host, settings, 1, 'first');
+    const beyond = { ...settings, r: 4, initLoraWeights: 'pissa' } as const; // decomposing would refuse the rank
+    await expect(attachLoraFromBase(host, beyond, 1, 'first')).rejects.toThrow("has an adapter 'first' already");
+    host.dispose();
+  });
+
+  it('refuses to decompose what takes hours, with the way out for a new adapter and for one of PEFT', async () => {
+    const weight = tf.zeros<tf.Rank.R2>([2053, 2063]);
+    const config = { r: 2, scale: 1, loraDropout: 0, useDora: false, initLoraWeights: 'pissa' } as const;
+    const refused = startFromBase(weight, config, 'q_proj', 1);
+    await expect(refused).rejects.toThrow("all of q_proj [2053,2063], which takes hours; 'pissa_niter_16' finds");
+    await expect(refused).rejects.toThrow("save it with PEFT's path_initial_model_for_weight_conversion");
+    weight.dispose();
+  });
+
   it('refuses a rank beyond a side of the weight, a base with a merged adapter, and attachLora', async () => {
     const host = new TwoLayerHost();
     const pissa = { ...settings, initLoraWeights: 'pissa' } as const;
@@ -175,7 +193,7 @@ describeOnBackends('attachLoraFromBase', () => {
     );
     attachLora(host, settings, 1, 'first').merge();
     await expect(attachLoraFromBase(host, pissa, 1, 'second')).rejects.toThrow(
-      "'first' is merged into layers.0.q_proj",
+      "adapter 'first' is merged into the base",
     );
     host.dispose();
   });

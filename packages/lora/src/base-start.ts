@@ -52,7 +52,7 @@ async function largestOf(weight: tf.Tensor2D, r: number, init: string, path: str
   const [rows, columns] = weight.shape;
   if (Math.min(rows, columns) > LONGEST_WHOLE) {
     throw new Error(
-      `lora: initLoraWeights 'pissa' decomposes all of ${path} [${rows},${columns}], which takes hours; 'pissa_niter_16' finds its ${r} largest directions in moments.`,
+      `lora: initLoraWeights 'pissa' decomposes all of ${path} [${rows},${columns}], which takes hours; 'pissa_niter_16' finds its ${r} largest directions in moments. An adapter that PEFT started by 'pissa' needs these very ones: save it with PEFT's path_initial_model_for_weight_conversion, which makes a plain one of it.`,
     );
   }
   return svd({ values: await weight.data<'float32'>(), rows, columns }, r);

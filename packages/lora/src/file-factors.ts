@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoraAdapter } from './adapter.js';
+import { type LinearHost, stacksOf } from './linear-host.js';
+import type { LoraPlan } from './lora-plan.js';
 
 /** How a factor lies in PEFT's files. */
 interface Layout {
@@ -67,6 +69,48 @@ export function fileFactors({ layers, stacks }: LoraAdapter): FileFactor[] {
     );
   }
   return factors;
+}
+
+/** Shapes of tensors in PEFT's file, by its names. */
+export interface FileShapes {
+  readonly factors: ReadonlyMap<string, readonly number[]>;
+  /** The adapted linears themselves, which PEFT saves too where their adapter is on the head. */
+  readonly bases: ReadonlyMap<string, readonly number[]>;
+}
+
+/** What the file of an adapter holds. */
+export function fileShapes(adapter: LoraAdapter): FileShapes {
+  const factors = fileFactors(adapter).map(
+    ({ name, layout, variable }) => [name, layout.shapeOf(variable.shape)] as const,
+  );
+  const bases = [...adapter.layers].map(([path, { a, b }]) => [baseName(path), [b.shape[1]!, a.shape[0]!]] as const);
+  return { factors: new Map(factors), bases: new Map(bases) };
+}
+
+/** The same of one that is not made yet. */
+export function plannedShapes(host: LinearHost, plan: LoraPlan): FileShapes {
+  const [slots, stacks] = [host.linears(), stacksOf(host)];
+  const [factors, bases] = [new Map<string, readonly number[]>(), new Map<string, readonly number[]>()];
+  for (const [path, { r, useDora }] of plan.linears) {
+    const { layer, columns } = slots.get(path)!;
+    const [inputs, outputs] = [layer.inputSize, columns?.size ?? layer.outputSize];
+    factors.set(peftName(`${path}.lora_A`), matrix.shapeOf([inputs, r]));
+    factors.set(peftName(`${path}.lora_B`), matrix.shapeOf([r, outputs]));
+    if (useDora) factors.set(peftName(`${path}.lora_magnitude_vector`), matrix.shapeOf([outputs]));
+    bases.set(baseName(path), [outputs, inputs]);
+  }
+  for (const [path, { r }] of plan.stacks) {
+    const { experts, inputSize, outputSize } = stacks.get(path)!;
+    const module = stackName(path, [...plan.stacks.keys()]);
+    factors.set(peftName(`${module}.lora_A`), stackedA.shapeOf([experts, inputSize, r]));
+    factors.set(peftName(`${module}.lora_B`), stackedB.shapeOf([experts, r, outputSize]));
+  }
+  return { factors, bases };
+}
+
+/** The name of an adapted linear itself. */
+export function baseName(path: string): string {
+  return peftName(`${path}.base_layer`);
 }
 
 /** `a.b.lora_A` as PEFT names it in `adapter_model.safetensors`; DoRA's vector is no module's weight there. */

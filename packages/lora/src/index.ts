@@ -1,6 +1,6 @@
 export { attachLora, attachLoraFromBase, detachLora, LoraAdapter, mergeLora } from './adapter.js';
 export { Adapters, loadAdapter } from './adapters.js';
-export type { StartFactors } from './base-start.js';
+export { type StartFactors, startsFromBase } from './base-start.js';
 export type { Combination } from './combine-adapters.js';
 export { type ExportAdapterOptions, exportAdapter, exportTrainedAdapter } from './export-adapter.js';
 export { type AdapterSwitch, adapterSwitch, type LinearHost, type LinearSlot } from './linear-host.js';

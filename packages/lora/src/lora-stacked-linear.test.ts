@@ -113,6 +113,20 @@ describeOnBackends('LoraStackedLinear', () => {
     host.dispose();
   });
 
+  it('refuses to merge twice, and what does not fit merging', () => {
+    const host = new ExpertHost();
+    for (const [i, name] of ['one', 'two'].entries()) attachLora(host, settings, i, name);
+    const stack = host.stack(path) as LoraStackedLinear;
+    expect(() => stack.unmerge('one')).toThrow("LoraStackedLinear.unmerge: adapter 'one' is not merged.");
+    expect(() => stack.absorb('one')).toThrow("LoraStackedLinear.absorb: only 'one' must be merged, got [].");
+    stack.merge('one');
+    expect(() => stack.merge('one')).toThrow("LoraStackedLinear.merge: adapter 'one' is merged already");
+    expect(() => stack.remove('one')).toThrow("LoraStackedLinear.remove: adapter 'one' is merged; call unmerge first.");
+    stack.merge('two');
+    expect(() => stack.absorb('one')).toThrow("only 'one' must be merged, got [one, two].");
+    host.dispose();
+  });
+
   it('sums the adapters that are switched on', async () => {
     const [host, x] = [new ExpertHost(), input()];
     const adapters = new Adapters(host);

@@ -1,6 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { groupedMatMul } from '@therapeutic-moe/kernels';
-import { filledVariable, type Parameters, type StackedLayer, StackedLinear } from '@therapeutic-moe/nn';
+import { float32Products, groupedMatMul } from '@therapeutic-moe/kernels';
+import {
+  type ApplyContext,
+  filledVariable,
+  type Parameters,
+  type StackedLayer,
+  StackedLinear,
+} from '@therapeutic-moe/nn';
 import type { AdapterSwitch } from './linear-host.js';
 import type { LoraLayerConfig } from './lora-plan.js';
 import { initialFactor } from './lora-update.js';
@@ -30,9 +36,11 @@ export class StackedUpdate {
     ]);
   }
 
-  /** `scale A B` of every expert, `[experts, inputSize, outputSize]`. Caller disposes. */
+  /** `scale A B` of every expert in float32, `[experts, inputSize, outputSize]`. Caller disposes. */
   delta(): tf.Tensor {
-    return tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor, this.b as tf.Tensor), this.config.scale));
+    return float32Products(() =>
+      tf.tidy(() => tf.mul(tf.matMul(this.a as tf.Tensor, this.b as tf.Tensor), this.config.scale)),
+    );
   }
 
   dispose(): void {
@@ -42,8 +50,9 @@ export class StackedUpdate {
 
 /**
  * A stack of expert matrices with the updates of any number of adapters beside it (PEFT's `target_parameters`). Rows
- * sorted by expert go through the factors as through the matrices, by two products of rank r. The base stays as it is,
- * unless adapters are merged into it.
+ * sorted by expert go through the factors as through the matrices, by two products of rank r. Those rows no longer tell
+ * sequences apart, so a pass may choose one adapter for all of its sequences, and not one for each. The base stays as it
+ * is, unless adapters are merged into it.
  */
 export class LoraStackedLinear implements StackedLayer {
   readonly updates = new Map<string, StackedUpdate>();
@@ -73,15 +82,20 @@ export class LoraStackedLinear implements StackedLayer {
     return this.#merged;
   }
 
-  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D {
-    return this.#withUpdates(this.base.applyGrouped(x, offsets), ({ a, b }) =>
-      groupedMatMul(groupedMatMul(x, a as tf.Tensor as tf.Tensor3D, offsets), b as tf.Tensor as tf.Tensor3D, offsets),
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D, context?: ApplyContext): tf.Tensor2D {
+    const used = this.#used(context);
+    const through = (rows: tf.Tensor2D, factor: tf.Tensor) => groupedMatMul(rows, factor as tf.Tensor3D, offsets);
+    return withUpdates(this.base.applyGrouped(x, offsets), used, ({ a, b, config }) =>
+      through(tf.mul(through(x, a), config.scale), b),
     );
   }
 
-  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D {
+  applyExpert(x: tf.Tensor2D, expert: number, context?: ApplyContext): tf.Tensor2D {
+    const used = this.#used(context);
     const of = (stacked: tf.Tensor) => tf.squeeze<tf.Tensor2D>(tf.slice(stacked, [expert, 0, 0], [1, -1, -1]), [0]);
-    return this.#withUpdates(this.base.applyExpert(x, expert), ({ a, b }) => tf.matMul(tf.matMul(x, of(a)), of(b)));
+    return withUpdates(this.base.applyExpert(x, expert), used, ({ a, b, config }) =>
+      tf.matMul(tf.mul(tf.matMul(x, of(a)), config.scale), of(b)),
+    );
   }
 
   /** @throws always: what experts an adapter fits is not known after they have changed. */
@@ -89,29 +103,37 @@ export class LoraStackedLinear implements StackedLayer {
     throw new Error('LoraStackedLinear.rebuild: these experts carry an adapter; merge it for good or detach it first.');
   }
 
-  /** Adds an adapter's updates to the base weights. The base is kept for `unmerge`. */
+  /** Adds an adapter's update to the base weights. The base is kept for `unmerge`. @throws when it is merged already. */
   merge(name: string): void {
+    if (this.#merged.has(name))
+      throw new Error(`LoraStackedLinear.merge: adapter '${name}' is merged already; call unmerge first.`);
     this.#baseBeforeMerge ??= tf.keep(tf.clone(this.#weight()));
     this.#merged.add(name);
     this.#computeMerged();
   }
 
-  /** Takes an adapter out of the base weights: with the last one they have the bits they had. */
+  /** Takes an adapter out of the base weights: with the last one they have the bits they had. @throws when it is not merged. */
   unmerge(name: string): void {
-    this.#merged.delete(name);
+    if (!this.#merged.delete(name)) throw new Error(`LoraStackedLinear.unmerge: adapter '${name}' is not merged.`);
     this.#computeMerged();
     if (this.#merged.size === 0) this.#forgetBase();
   }
 
-  /** Leaves the base as a merged adapter made it, for good; the adapter's update is freed. */
+  /** Leaves the base as a merged adapter made it, for good; the adapter's update is freed. @throws when others are merged. */
   absorb(name: string): void {
-    this.#merged.delete(name);
+    if (this.#merged.size !== 1 || !this.#merged.delete(name)) {
+      throw new Error(
+        `LoraStackedLinear.absorb: only '${name}' must be merged, got [${[...this.#merged].join(', ')}].`,
+      );
+    }
     this.#forgetBase();
     this.remove(name);
   }
 
-  /** Frees the update of an adapter. */
+  /** Frees the update of an adapter. @throws when it is merged. */
   remove(name: string): void {
+    if (this.#merged.has(name))
+      throw new Error(`LoraStackedLinear.remove: adapter '${name}' is merged; call unmerge first.`);
     this.updates.get(name)?.dispose();
     this.updates.delete(name);
   }
@@ -127,23 +149,30 @@ export class LoraStackedLinear implements StackedLayer {
   }
 
   dispose(): void {
-    for (const name of [...this.updates.keys()]) this.remove(name);
     this.#merged.clear();
+    for (const name of [...this.updates.keys()]) this.remove(name);
     this.#forgetBase();
     this.base.dispose();
   }
 
-  #withUpdates(plain: tf.Tensor2D, product: (update: StackedUpdate) => tf.Tensor2D): tf.Tensor2D {
-    const used = this.adapterSwitch.active.flatMap((name) => {
-      const update = this.#merged.has(name) ? undefined : this.updates.get(name);
-      return update ? [update] : [];
+  /** The updates that take part in a pass beside the base. */
+  #used({ adapters }: ApplyContext = {}): StackedUpdate[] {
+    if (adapters && this.#merged.size > 0) {
+      throw new Error(
+        `LoraStackedLinear.apply: a pass that chooses adapters by sequence needs the plain base, but '${[...this.#merged][0]}' is merged into it; unmerge it first.`,
+      );
+    }
+    const names = adapters ? new Set(adapters) : this.adapterSwitch.active;
+    const used = [...names].flatMap((name) => {
+      const update = name === null || this.#merged.has(name) ? undefined : this.updates.get(name);
+      return update ? [{ name, update }] : [];
     });
-    if (used.length === 0) return plain;
-    const sum = tf.tidy(() =>
-      tf.addN([plain, ...used.map((update) => tf.mul(product(update), update.config.scale) as tf.Tensor2D)]),
-    );
-    plain.dispose();
-    return sum;
+    if (adapters && used.length > 0 && new Set(adapters).size > 1) {
+      throw new Error(
+        `LoraStackedLinear.apply: '${used[0]!.name}' adapts stacks of experts, whose rows are those of all sequences together, so it cannot be chosen for some of them; give every sequence of the batch the same adapter.`,
+      );
+    }
+    return used.map(({ update }) => update);
   }
 
   #weight(): tf.Variable {
@@ -163,4 +192,16 @@ export class LoraStackedLinear implements StackedLayer {
     this.#baseBeforeMerge?.dispose();
     this.#baseBeforeMerge = undefined;
   }
+}
+
+/** @param plain what the base gives; freed where something is added. @param product `scale x A B` of an update. */
+function withUpdates(
+  plain: tf.Tensor2D,
+  updates: readonly StackedUpdate[],
+  product: (update: StackedUpdate) => tf.Tensor2D,
+): tf.Tensor2D {
+  if (updates.length === 0) return plain;
+  const sum = tf.tidy(() => tf.addN([plain, ...updates.map(product)]));
+  plain.dispose();
+  return sum;
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { float32Products } from '@therapeutic-moe/kernels';
 import {
   type ApplyContext,
   type BaseLinear,
@@ -7,6 +8,7 @@ import {
   type Parameters,
   seedFor,
 } from '@therapeutic-moe/nn';
+import { baseRounding } from './base-rounding.js';
 import { type StartFactors, startsFromBase } from './base-start.js';
 import { DoraMagnitude } from './dora-magnitude.js';
 import type { LoraLayerConfig } from './lora-plan.js';
@@ -93,13 +95,14 @@ export class LoraUpdate {
     return this.magnitude?.gain(() => tf.add(this.#weight(), this.delta()));
   }
 
-  /** What the whole weight of the base is changed by, `[inputSize, outputSize]`. Caller disposes. */
+  /** What the whole weight of the base is changed by, in float32, `[inputSize, outputSize]`. Caller disposes. */
   change(): tf.Tensor {
-    return tf.tidy(() => {
+    const change = () => {
       const gain = this.gain();
       const delta = this.delta();
       return this.widened(gain ? tf.add(tf.mul(this.#weight(), tf.sub(gain, 1)), tf.mul(delta, gain)) : delta);
-    });
+    };
+    return float32Products(() => tf.tidy(change));
   }
 
   /** Puts values of its columns between zeros for the others. @param values `[..., columns]` @returns `[..., outputSize]` */
@@ -113,12 +116,18 @@ export class LoraUpdate {
     ]);
   }
 
-  /** @param weight `[columns, inputSize]`, as Hugging Face has it. @returns whether the base has these values. */
+  /**
+   * @param weight `[columns, inputSize]`, as Hugging Face has it.
+   * @returns whether the base has these values, rounded where it is frozen in a smaller form.
+   */
   async isOn(weight: Float32Array): Promise<boolean> {
     const own = tf.tidy(() => tf.transpose(this.#weight()));
-    const values = await own.data();
-    own.dispose();
-    return values.length === weight.length && values.every((value, i) => value === weight[i]);
+    const [values, rounding] = await Promise.all([own.data(), baseRounding(this.base)]).finally(() => own.dispose());
+    const output = (i: number) => this.#columns.start + Math.floor(i / this.base.inputSize);
+    return (
+      values.length === weight.length &&
+      values.every((value, i) => Math.abs(value - weight[i]!) <= rounding(value, output(i)))
+    );
   }
 
   /** Its columns of a matrix of the base's size, which is freed. @returns `[inputSize, columns]`. Caller disposes. */

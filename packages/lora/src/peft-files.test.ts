@@ -2,7 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint } from '@therapeutic-moe/checkpoint';
+import { openCheckpoint, packRows } from '@therapeutic-moe/checkpoint';
+import { frozenMatrix } from '@therapeutic-moe/kernels';
+import { FrozenLinear, type LinearLayer } from '@therapeutic-moe/nn';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { TwoLayerHost } from '../test/two-layer-host.js';
@@ -15,6 +17,7 @@ import {
   resolveLoraConfig,
   saveAdapter,
 } from './index.js';
+import { writePeftFiles } from './peft-files.js';
 
 const settings = { r: 2, loraAlpha: 5, loraDropout: 0.25, targetModules: ['q_proj', 'v_proj'] };
 
@@ -74,13 +77,20 @@ describeOnBackends('PEFT files', () => {
     host.dispose();
   });
 
-  it.each([
+  it.each<[Record<string, unknown>, string]>([
     [{ use_dora: 'yes' }, 'adapter_config.json: lora: useDora must be true or false, got "yes".'],
     [{ init_lora_weights: 'eva' }, 'adapter_config.json: lora: initLoraWeights must be true, "gaussian"'],
     [{ use_rslora: 'yes' }, 'adapter_config.json: lora: useRslora must be true or false, got "yes".'],
     [{ bias: 'all' }, 'bias is "all", which is not implemented; only "none" is.'],
     [{ peft_type: 'IA3' }, 'peft_type is "IA3"'],
     [{ lora_bias: true }, 'lora_bias is true'],
+    ...['arrow', 'corda', 'kasa', 'monteclora', 'velora'].map(
+      (name) =>
+        [{ [`${name}_config`]: {} }, `${name}_config is {}, which is not implemented; only null is.`] as [
+          Record<string, unknown>,
+          string,
+        ],
+    ),
     [{ exclude_modules: ['q_proj'] }, 'exclude_modules is ["q_proj"]'],
     [{ rank_pattern: { q_proj: 'x' } }, "rankPattern['q_proj'] must be a whole number of 1 or more, got x."],
     [{ target_modules: 'all-linear' }, 'which stands for other linears in each version of transformers; name them'],
@@ -118,6 +128,56 @@ describeOnBackends('PEFT files', () => {
     third.dispose();
     plain.dispose();
     dora.dispose();
+  });
+
+  it.each([
+    ['int8', 1 / 127],
+    ['bfloat16', 2 ** -7],
+    ['float16', 2 ** -10],
+  ] as const)(
+    'that hold the base are read where it is frozen in %s, and not where it is another',
+    async (dtype, step) => {
+      const shape = [3, 5]; // as Hugging Face has it
+      const weight = Float32Array.from({ length: 15 }, (_, i) => Math.sin(i + 1));
+      let head: LinearLayer = new FrozenLinear(frozenMatrix(packRows(weight, [3, 5], dtype), shape, dtype));
+      const host = {
+        linears: () => new Map([['lm_head', { layer: head }]]),
+        replaceLinear: (_: string, layer: LinearLayer) => {
+          head = layer;
+        },
+      };
+      const config = resolveLoraConfig({ r: 2, targetModules: ['lm_head'] });
+      const adapter = attachLora(host, config, 1);
+      const array = (name: string, shape: number[], values: Float32Array) => ({
+        ...{ name: `base_model.model.lm_head.${name}.weight`, shape, dtype: 'F32' as const, read: async () => values },
+      });
+      const factors = [
+        array('lora_A', [2, 5], new Float32Array(10).fill(0.5)),
+        array('lora_B', [3, 2], new Float32Array(6).fill(0.25)),
+      ];
+      await writePeftFiles(directory, config, [array('base_layer', shape, weight), ...factors]);
+      await loadAdapterWeights(adapter, directory);
+      expect((await valuesOf(adapter))[0]![0]).toBe(0.5);
+      const other = weight.map((value, i) => (i === 7 ? value * (1 + 1.5 * step) : value));
+      await writePeftFiles(directory, config, [array('base_layer', shape, other), ...factors]);
+      await expect(loadAdapterWeights(adapter, directory)).rejects.toThrow(
+        'lm_head.base_layer.weight is not the weight',
+      );
+      head.dispose();
+    },
+  );
+
+  it('of single experts are refused with the way to adapt these', async () => {
+    const host = new TwoLayerHost();
+    const adapter = trainedAdapter(host);
+    const name = 'base_model.model.layers.0.mlp.experts.7.w1.lora_A.weight';
+    await writePeftFiles(directory, adapter.config, [
+      { name, shape: [1], dtype: 'F32', read: async () => new Float32Array(1) },
+    ]);
+    await expect(loadAdapterWeights(adapter, directory)).rejects.toThrow(
+      `holds ${name}, which fits nothing in this model: it adapts single experts, which lie in stacks here; train it with target_parameters`,
+    );
+    host.dispose();
   });
 
   it('of another base are refused and change nothing', async () => {

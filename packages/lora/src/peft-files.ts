@@ -1,10 +1,16 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { openCheckpoint, type PendingArray, writeFileAtomic, writeSafetensors } from '@therapeutic-moe/checkpoint';
+import {
+  type CheckpointReader,
+  openCheckpoint,
+  type PendingArray,
+  writeFileAtomic,
+  writeSafetensors,
+} from '@therapeutic-moe/checkpoint';
 import type { LoraAdapter } from './adapter.js';
 import { startsFromBase } from './base-start.js';
-import { fileFactors, peftName } from './file-factors.js';
+import { baseName, type FileShapes, fileFactors, fileShapes } from './file-factors.js';
 import { type LoraConfig, resolveLoraConfig } from './lora-config.js';
 
 /**
@@ -24,6 +30,11 @@ const onlyValues: Record<string, readonly unknown[]> = {
   lora_bias: [false, undefined],
   use_qalora: [false, undefined],
   use_bdlora: [null, false, undefined],
+  arrow_config: [null, undefined],
+  corda_config: [null, undefined],
+  kasa_config: [null, undefined],
+  monteclora_config: [null, undefined],
+  velora_config: [null, undefined],
 };
 
 /**
@@ -210,38 +221,58 @@ async function readJson(file: string): Promise<Record<string, unknown>> {
  * @throws when a tensor is missing, surplus or of another shape; nothing is assigned then.
  */
 export async function loadAdapterWeights(adapter: LoraAdapter, directory: string): Promise<void> {
-  const reader = await openCheckpoint(join(directory, 'adapter_model.safetensors'));
-  try {
-    const wanted = new Map(fileFactors(adapter).map((factor) => [factor.name, factor]));
-    const bases = new Map(
-      [...adapter.layers].map(([path, update]) => [peftName(`${path}.base_layer`), update] as const),
-    );
-    const surplus = reader.names.filter((name) => !wanted.has(name) && !bases.has(name));
-    if (surplus.length > 0)
-      throw new Error(
-        `${directory}: the adapter holds ${surplus[0]}, which fits nothing in this model; was it made for another base?`,
-      );
-    for (const [name, { layout, variable }] of wanted) {
-      const expected = layout.shapeOf(variable.shape);
-      if (!reader.names.includes(name)) throw new Error(`${directory}: the adapter lacks ${name}.`);
-      const { shape } = reader.entry(name);
-      if (shape.join() !== expected.join())
-        throw new Error(
-          `${directory}: ${name} must be [${expected}], got [${shape}]; was the adapter made for another base?`,
-        );
-    }
+  await withFile(directory, async (reader, file) => {
+    checkShapes(reader, file, fileShapes(adapter));
     // With an adapter on the head PEFT saves the head too, in case it has grown with the vocabulary.
-    for (const [name, update] of bases) {
+    for (const [path, update] of adapter.layers) {
+      const name = baseName(path);
       if (!reader.names.includes(name) || (await update.isOn(await reader.read(name)))) continue;
       throw new Error(
-        `${directory}: ${name} is not the weight that this model has there; the adapter was made for another base.`,
+        `${file}: ${name} is not the weight that this model has there; the adapter was made for another base.`,
       );
     }
-    for (const [name, { layout, variable }] of wanted) {
+    for (const { name, layout, variable } of fileFactors(adapter)) {
       const values = await reader.read(name);
       tf.tidy(() => variable.assign(layout.fromFile(values, variable.shape)));
     }
+  });
+}
+
+/**
+ * Looks into `adapter_model.safetensors` before an adapter is made.
+ *
+ * @throws when a tensor is missing, surplus or of another shape than expected.
+ */
+export async function checkAdapterWeights(directory: string, expected: FileShapes): Promise<void> {
+  await withFile(directory, async (reader, file) => checkShapes(reader, file, expected));
+}
+
+async function withFile(
+  directory: string,
+  work: (reader: CheckpointReader, file: string) => Promise<void>,
+): Promise<void> {
+  const file = join(directory, 'adapter_model.safetensors');
+  const reader = await openCheckpoint(file);
+  try {
+    await work(reader, file);
   } finally {
     await reader.close();
+  }
+}
+
+function checkShapes(reader: CheckpointReader, file: string, { factors, bases }: FileShapes): void {
+  const surplus = reader.names.find((name) => !factors.has(name) && !bases.has(name));
+  if (surplus !== undefined) {
+    const why = /\.experts\.\d+\./.test(surplus)
+      ? ': it adapts single experts, which lie in stacks here; train it with target_parameters instead.'
+      : '; was it made for another base?';
+    throw new Error(`${file}: the adapter holds ${surplus}, which fits nothing in this model${why}`);
+  }
+  const missing = [...factors.keys()].find((name) => !reader.names.includes(name));
+  if (missing !== undefined) throw new Error(`${file}: the adapter lacks ${missing}.`);
+  for (const name of reader.names) {
+    const [expected, found] = [factors.get(name) ?? bases.get(name)!, reader.entry(name).shape];
+    if (found.join() !== expected.join())
+      throw new Error(`${file}: ${name} must be [${expected}], got [${found}]; was the adapter made for another base?`);
   }
 }

@@ -2,7 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { attachLora, attachLoraFromBase, detachLora, type LoraAdapter, mergeLora } from '@therapeutic-moe/lora';
+import {
+  Adapters,
+  attachLora,
+  attachLoraFromBase,
+  detachLora,
+  type LoraAdapter,
+  mergeLora,
+} from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { logitsOf, tinyConfig, tinyModel } from '../test/tiny-model.js';
@@ -88,7 +95,29 @@ describeOnBackends('an adapter on every part of a model', () => {
     },
   );
 
-  it('is refused where it would be lost, and by rows where it is on experts', async () => {
+  it('on experts is chosen for all rows of a batch or for none, whatever is switched on, and not once it is merged', async () => {
+    const model = tinyModel();
+    const plain = await logitsOf(model, ids);
+    const adapter = change(attachLora(model, { ...everywhere, targetModules: [] }, 1, 'experts'));
+    const adapted = await logitsOf(model, ids);
+    const input = tf.tensor2d([ids, ids], [2, ids.length], 'int32');
+    const logitsBy = async (adapters: (string | null)[]) => {
+      const { logits } = tf.tidy(() => ({ logits: model.forward(input, { adapters }).logits }));
+      return [...(await tf.tidy(() => tf.slice(logits, [1, 0, 0])).data())];
+    };
+    for (const active of [['experts'], []]) {
+      new Adapters(model).use(...active);
+      await expectClose(await logitsBy(['experts', 'experts']), adapted, ROUNDING);
+      await expectClose(await logitsBy([null, null]), plain, ROUNDING);
+      await expect(logitsBy(['experts', null])).rejects.toThrow("'experts' adapts stacks of experts");
+    }
+    adapter.merge();
+    await expect(logitsBy([null, null])).rejects.toThrow("'experts' is merged into it; unmerge it first");
+    input.dispose();
+    model.dispose();
+  });
+
+  it('is refused where it would be lost', async () => {
     const model = tinyModel();
     attachLora(model, { ...everywhere, targetModules: [] }, 1, 'experts');
     const directory = await mkdtemp(join(tmpdir(), 'model-'));
@@ -97,9 +126,6 @@ describeOnBackends('an adapter on every part of a model', () => {
     );
     const load = [0, 1].map(() => [0.5, 0.3, 0.2]);
     expect(() => pruneModel(model, load, 2)).toThrow('model.layers.0.mlp.experts.gate_up_proj carries an adapter');
-    const input = tf.tensor2d([ids], [1, 7], 'int32');
-    for (const adapters of [['experts'], [null]])
-      expect(() => model.forward(input, { adapters })).toThrow("model.forward: 'experts' adapts stacks of experts");
     expect(() => attachLora(tinyModel({ tieWordEmbeddings: true }), { targetModules: ['lm_head'] }, 1)).toThrow(
       'a head that shares the embedding is no linear of its own',
     );
@@ -108,7 +134,6 @@ describeOnBackends('an adapter on every part of a model', () => {
       'model.layers.0.mlp.experts.gate_up_proj must be [3,5,14], got [3,7,5].',
     );
     expect(() => model.replaceStack('model.layers.2.mlp', stack)).toThrow('there is no stack of experts at');
-    input.dispose();
     model.dispose();
     await rm(directory, { recursive: true });
   });

@@ -266,19 +266,11 @@ export class CausalLm implements LinearHost {
         `model.forward: adapters must name one adapter, or null, for each of the ${batch} rows, got ${adapters.length}.`,
       );
     }
-    const { adapters: known, active } = adapterSwitch(this) ?? { adapters: new Map<string, LoraAdapter>(), active: [] };
+    const known = adapterSwitch(this)?.adapters ?? new Map<string, LoraAdapter>();
     const unknown = adapters.find((name) => name !== null && !known.has(name));
     if (unknown !== undefined) {
       throw new Error(
         `model.forward: there is no adapter '${unknown}'; the model has ${[...known.keys()].join(', ') || 'none'}.`,
-      );
-    }
-    const stacked = [...known.values()].find(
-      ({ name, stacks }) => stacks.size > 0 && (adapters.includes(name) || active.includes(name)),
-    );
-    if (stacked) {
-      throw new Error(
-        `model.forward: '${stacked.name}' adapts stacks of experts, whose rows are those of all sequences together, so it cannot be chosen by row; switch it on or off for all.`,
       );
     }
   }

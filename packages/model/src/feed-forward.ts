@@ -31,7 +31,7 @@ import type { ModelConfig } from './model-config.js';
 export interface FeedForwardPass extends RoutePass {
   /** How many tokens the mask leaves; absent: all. */
   readonly realTokens?: number;
-  /** What linears with adapters are told. */
+  /** What linears and stacks with adapters are told. */
   readonly context?: ApplyContext;
 }
 
@@ -194,9 +194,9 @@ export class MixtureFeedForward implements FeedForward {
   #dispatch(
     hidden: tf.Tensor2D,
     routing: Routing,
-    { mask, realTokens, seed, sequences, cache }: FeedForwardPass,
+    { mask, realTokens, seed, sequences, cache, context }: FeedForwardPass,
   ): FeedForwardOutput {
-    const pass: ExpertPass = { seed, sequences, cache };
+    const pass: ExpertPass = { seed, sequences, cache, context };
     const tokens = realTokens ?? hidden.shape[0];
     const { numExperts, numExpertsPerTok } = this.router;
     const places = this.capacity

@@ -1,10 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attachLora } from '@therapeutic-moe/lora';
+import { attachLora, attachLoraFromBase, type LoraConfig } from '@therapeutic-moe/lora';
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
 import { frozenModel } from '../test/frozen-model.js';
 import { peakBytes } from '../test/peak-bytes.js';
-import { CausalLm, memoryPlan, presets, resolveConfig, trainable } from './index.js';
+import {
+  CausalLm,
+  type ModelConfig,
+  memoryPlan,
+  presets,
+  resolveConfig,
+  trainable,
+  type WeightDtype,
+} from './index.js';
 
 const nemo = resolveConfig({
   vocabSize: 131_072,
@@ -28,10 +36,11 @@ describe('memoryPlan', () => {
     expect(thawed).toBe(4 * 131_072 * 5120);
     expect(training).toMatchObject({ gradients: 4 * 19_660_800, optimizer: 8 * 19_660_800 });
     expect(training!.logits).toBe(2 * 4 * 2048 * 131_072);
-    // Kept: 3 states of 5120, q, k, v and outputs, gate and up, and o_proj's input once, which the outputs are.
-    const kept = 3 * 5120 + 2 * (4096 + 1024) + 2 * 14_336;
-    const gradients = 10 * 5120 + 3 * (4096 + 1024) + 3 * 14_336;
-    const adapters = 2 * (2 * (5120 + 4096) + 2 * (5120 + 1024));
+    // Kept: 7 states of 5120, q and k twice, v, outputs, which are o_proj's input, gate and up.
+    const kept = 7 * 5120 + 3 * (4096 + 1024) + 2 * 14_336;
+    const gradients = 9 * 5120 + 3 * (4096 + 1024) + 3 * 14_336;
+    // Inputs of q, k, v and o, twice what they give, and four states of rank 16 each.
+    const adapters = 3 * 5120 + 4096 + 2 * (4096 + 2 * 1024 + 5120) + 4 * 4 * 16;
     expect(training!.activations).toBe(4 * 2048 * 40 * (kept + gradients + adapters));
     expect(training!.checkpointed).toBe(4 * 2048 * (40 * 5120 + kept + gradients + adapters));
     expect(serving.kv).toMatchObject({ bfloat16: 1_342_177_280, float32: 2 * 1_342_177_280 });
@@ -80,6 +89,8 @@ const small = resolveConfig({
   headDim: 16,
   maxPositionEmbeddings: 128,
 });
+/** Other proportions: queries wider than the hidden state, a narrow feed-forward. */
+const wide = resolveConfig({ ...small, hiddenSize: 128, intermediateSize: 160, headDim: 48, numHiddenLayers: 4 });
 
 describeOnBackends('a memory plan', (backend) => {
   const shape = { batch: 2, seq: 61, serveTokens: 61 };
@@ -93,13 +104,32 @@ describeOnBackends('a memory plan', (backend) => {
   };
 
   // cpu runs plain forms, which hold more; TensorFlow's copies of tensors share memory that is counted twice here.
-  it.skipIf(backend !== 'wasm').each([
+  const everywhere = { r: 5, targetModules: 'all-linear' };
+  const stacks = { r: 5, targetModules: [], targetParameters: ['experts.gate_up_proj', 'experts.down_proj'] };
+  const mixed = resolveConfig({ ...small, mixture });
+  const all = { loraDropout: 0.1, useDora: true, initLoraWeights: 'pissa_niter_2' } as const;
+  it.skipIf(backend !== 'wasm').each<[string, ModelConfig, WeightDtype, Partial<LoraConfig> | undefined]>([
     ['all of a dense model', small, 'float32', undefined],
     ['an adapter on a dense model in bfloat16', small, 'bfloat16', { ...lora, r: 5 }],
-    ['an adapter on a mixture in int8', resolveConfig({ ...small, mixture }), 'int8', { ...lora, r: 5 }],
-  ] as const)('is near what a training step takes: %s', (_, config, weights, adapterConfig) => {
+    ['an adapter on a mixture in int8', mixed, 'int8', { ...lora, r: 5 }],
+    ['one that drops inputs', small, 'bfloat16', { ...lora, r: 5, loraDropout: 0.1 }],
+    ['DoRA', small, 'bfloat16', { ...lora, r: 5, useDora: true }],
+    ['one that starts from the base', small, 'bfloat16', { ...lora, r: 5, initLoraWeights: 'pissa_niter_2' }],
+    ['all of that', small, 'bfloat16', { ...lora, r: 5, ...all }],
+    ['on every linear', small, 'bfloat16', everywhere],
+    ['on every linear, dropping inputs', small, 'bfloat16', { ...everywhere, loraDropout: 0.1 }],
+    ['DoRA on every linear', small, 'bfloat16', { ...everywhere, useDora: true }],
+    ['half of a fused matrix', small, 'bfloat16', { r: 5, targetModules: ['gate_proj'] }],
+    ['below attention alone', small, 'bfloat16', { r: 5, targetModules: ['down_proj'] }],
+    ['the head alone', small, 'bfloat16', { r: 5, targetModules: ['lm_head'] }],
+    ['the last layer alone', small, 'bfloat16', { r: 5, targetModules: ['2.self_attn.o_proj'] }],
+    ['stacks of experts', mixed, 'bfloat16', stacks],
+    ['stacks of experts and attention', mixed, 'int8', { ...stacks, targetModules: ['q_proj', 'o_proj'] }],
+    ['on every linear of other proportions', wide, 'bfloat16', { ...everywhere, loraDropout: 0.1, useDora: true }],
+    ['the head of other proportions', wide, 'bfloat16', { r: 5, targetModules: ['lm_head'] }],
+  ])('is near what a training step takes: %s', async (_, config, weights, adapterConfig) => {
     const model = weights === 'float32' ? CausalLm.create(config, 1) : frozenModel(config, weights);
-    const adapter = adapterConfig && attachLora(model, adapterConfig, 1);
+    const adapter = adapterConfig && (await attachLoraFromBase(model, adapterConfig, 1));
     const target = trainable(model, { klBalance: 0, zLoss: 0, domainSupervision: 0 }, adapter);
     const step = () =>
       tf.variableGrads(
@@ -126,4 +156,15 @@ describeOnBackends('a memory plan', (backend) => {
       model.dispose();
     },
   );
+
+  it('counts the factors that an adapter holds still where it starts from the base', async () => {
+    const settings = { r: 5, targetModules: ['q_proj', 'gate_proj', 'lm_head'], useDora: true } as const;
+    const started = { ...settings, initLoraWeights: 'olora' } as const;
+    const before = tf.memory().numBytes;
+    const model = frozenModel(small, 'bfloat16');
+    await attachLoraFromBase(model, started, 1);
+    const plan = memoryPlan(small, { weights: 'bfloat16', lora: started, ...shape });
+    expect(tf.memory().numBytes - before).toBe(plan.weights + plan.adapter);
+    model.dispose();
+  });
 });

@@ -1,7 +1,7 @@
 import { wordsPerRow } from '@therapeutic-moe/kernels';
-import type { LoraConfig } from '@therapeutic-moe/lora';
+import { type LoraConfig, resolveLoraConfig, startsFromBase } from '@therapeutic-moe/lora';
 import { kvValuesPerToken, sessionBytes } from './kv-bytes.js';
-import { type LayerActivations, layerActivations } from './layer-activations.js';
+import { adaptersUnder, type LayerActivations, layerActivations, type TrainedLinears } from './layer-activations.js';
 import type { ModelConfig } from './model-config.js';
 import { adaptedLinears, countParameters } from './parameter-count.js';
 import { bufferShapes, type ParameterShape, parameterShapes } from './parameter-shapes.js';
@@ -25,7 +25,7 @@ export interface MemoryPlanOptions {
 export interface MemoryPlan {
   /** Matrices as they are held, and what is float32 whatever they are: norms, biases, routers. */
   readonly weights: number;
-  /** The adapter's factors, float32; 0 without one. */
+  /** The adapter's factors, float32, and as many that are held still where they start from the base; 0 without one. */
   readonly adapter: number;
   /** The largest matrix in float32, which a frozen one may be for the moment of its product; 0 where none is frozen. */
   readonly thawed: number;
@@ -42,7 +42,7 @@ export interface TrainingMemory {
   readonly optimizer: number;
   /** Logits and their gradient, float32 `[batch * seq, vocab]` each. */
   readonly logits: number;
-  /** What all layers keep for their gradients, and these, which the tape holds until a step's end. */
+  /** What all layers and an adapter on the head keep for their gradients, and these, which the tape holds until a step's end. */
   readonly activations: number;
   /**
    * The same with gradient checkpointing (arXiv:1604.06174): the input of each layer `[batch, seq, hidden]`, and what one
@@ -77,15 +77,19 @@ export function memoryPlan(config: ModelConfig, options: MemoryPlanOptions): Mem
   const shapes = [...parameterShapes(config).values(), ...bufferShapes(config).values()];
   const weights = sum(shapes.map((shape) => bytesOf(shape, dtype)));
   const { trainable } = countParameters(config, lora);
-  const adapter = lora ? 4 * trainable : 0;
+  const adapter = lora ? 4 * (trainable + countStarts(config, lora)) : 0;
   const thawed = dtype === 'float32' ? 0 : 4 * Math.max(...shapes.filter(({ frozenAs }) => frozenAs).map(matrixSize));
   const held = weights + adapter + thawed;
-  const layers = activationsOfLayers(config, options);
+  const trained = trainedLinears(config, options);
+  const layers = Array.from({ length: config.numHiddenLayers }, (_, layer) => layerActivations(config, layer, trained));
+  const head = adaptersUnder('lm_head', trained);
   return {
     weights,
     adapter,
     thawed,
-    ...((lora || dtype === 'float32') && { training: planTraining(config, options, { trainable, held, layers }) }),
+    ...((lora || dtype === 'float32') && {
+      training: planTraining(config, options, { trainable, held, layers, head }),
+    }),
     serving: planServing(config, options, { held, layers }),
   };
 }
@@ -93,13 +97,18 @@ export function memoryPlan(config: ModelConfig, options: MemoryPlanOptions): Mem
 function planTraining(
   { vocabSize, hiddenSize, numHiddenLayers }: ModelConfig,
   { batch, seq }: MemoryPlanOptions,
-  { trainable, held, layers }: { trainable: number; held: number; layers: readonly LayerActivations[] },
+  {
+    trainable,
+    held,
+    layers,
+    head,
+  }: { trainable: number; held: number; layers: readonly LayerActivations[]; head: number },
 ): TrainingMemory {
   const bytes = 4 * batch * seq;
   const each = layers.map(({ kept, gradients }) => kept + gradients);
   const [gradients, optimizer, logits] = [4 * trainable, 8 * trainable, 2 * bytes * vocabSize];
-  const activations = bytes * sum(each);
-  const checkpointed = bytes * (numHiddenLayers * hiddenSize + Math.max(...each));
+  const activations = bytes * (sum(each) + head);
+  const checkpointed = bytes * (numHiddenLayers * hiddenSize + Math.max(...each) + head);
   const others = held + gradients + optimizer + logits;
   const totals = { total: others + activations, checkpointedTotal: others + checkpointed };
   return { gradients, optimizer, logits, activations, checkpointed, ...totals };
@@ -119,10 +128,15 @@ function planServing(
   return { kv, pass, total: held + kv.float32 + pass };
 }
 
-function activationsOfLayers(config: ModelConfig, { weights, lora }: MemoryPlanOptions): LayerActivations[] {
-  const adapted = lora ? adaptedLinears(config, lora) : new Map<string, never>();
-  const trained = { float32: weights === 'float32', adapted };
-  return Array.from({ length: config.numHiddenLayers }, (_, layer) => layerActivations(config, layer, trained));
+function trainedLinears(config: ModelConfig, { weights, lora }: MemoryPlanOptions): TrainedLinears {
+  const float32 = weights === 'float32';
+  if (!lora) return { float32, adapted: new Map() };
+  return { float32, adapted: adaptedLinears(config, lora), lora: resolveLoraConfig(lora) };
+}
+
+/** Numbers in the parts of the base that an adapter takes over: factors like its own, without DoRA's lengths. */
+function countStarts(config: ModelConfig, lora: Partial<LoraConfig>): number {
+  return startsFromBase(resolveLoraConfig(lora)) ? countParameters(config, { ...lora, useDora: false }).trainable : 0;
 }
 
 function bytesOf(parameter: ParameterShape, dtype: WeightDtype): number {

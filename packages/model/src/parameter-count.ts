@@ -5,6 +5,7 @@ import {
   planLora,
   resolveLoraConfig,
 } from '@therapeutic-moe/lora';
+import type { AdaptedLinear } from './adapter-activations.js';
 import { countMixtureLayers, expertSize, isMixtureLayer } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { attentionLinears, layerShapes, outerShapes, type ParameterShape } from './parameter-shapes.js';
@@ -41,24 +42,30 @@ export function countParameters(config: ModelConfig, lora?: Partial<LoraConfig>)
 }
 
 /**
- * `[inputSize, outputSize]` of what an adapter would lie on, by path; of a stack of experts, of all that one token visits.
+ * What an adapter would lie on, by path; `gate_proj` and `up_proj` are halves of one `gate_up_proj`, and a stack of experts
+ * has the sizes of all that one token visits.
  *
  * @throws as `countParameters` does.
  */
-export function adaptedLinears(
-  config: ModelConfig,
-  lora: Partial<LoraConfig>,
-): ReadonlyMap<string, readonly [number, number]> {
+export function adaptedLinears(config: ModelConfig, lora: Partial<LoraConfig>): ReadonlyMap<string, AdaptedLinear> {
   const { linears, stacks } = adaptableSizes(config);
   const plan = planLora('adaptedLinears', { linears: linears.keys(), stacks: stacks.keys() }, resolveLoraConfig(lora));
   const visited = config.mixture?.numExpertsPerTok ?? 0;
-  return new Map([
-    ...[...plan.linears.keys()].map((path) => [path, linears.get(path)!] as const),
-    ...[...plan.stacks.keys()].map((path) => {
-      const [, inputSize, outputSize] = stacks.get(path)!;
-      return [path, [visited * inputSize, visited * outputSize]] as const;
-    }),
-  ]);
+  const adapted = new Map<string, AdaptedLinear>();
+  for (const [path, { r }] of plan.linears) {
+    const half = path.match(/\.(?:gate|up)_proj$/);
+    const whole = half ? path.replace(half[0], '.gate_up_proj') : path;
+    const [inputSize, outputSize] = linears.get(path)!;
+    const { updates, rank } = adapted.get(whole) ?? { updates: 0, rank: 0 };
+    const size = half ? 2 * outputSize : outputSize;
+    adapted.set(whole, { inputSize, outputSize: size, updates: updates + 1, rank: rank + r });
+  }
+  for (const [path, { r }] of plan.stacks) {
+    const [, inputSize, outputSize] = stacks.get(path)!;
+    const sizes = { inputSize: visited * inputSize, outputSize: visited * outputSize };
+    adapted.set(path, { ...sizes, updates: 1, rank: visited * r });
+  }
+  return adapted;
 }
 
 /** How many layers hold a mixture and how many are dense, each with the number of one of them. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attachLora } from '@therapeutic-moe/lora';
+import { Adapters, attachLora } from '@therapeutic-moe/lora';
 import { describeOnBackends, expectClose, expectNoLeak } from '@therapeutic-moe/test-kit';
 import { expect, it } from 'vitest';
 import { logitsOf, tinyModel } from '../test/tiny-model.js';
@@ -182,6 +182,24 @@ describeOnBackends('trainable', (backend) => {
     expect(gradients.size).toBe(2 * 2 * 2);
     const largest = Math.max(...[...gradients.values()].flatMap((gradient) => [...gradient.map(Math.abs)]));
     expect(largest).toBeGreaterThan(0);
+    model.dispose();
+  });
+
+  it('refuses an adapter whose factors take no part in a pass, with the way out', () => {
+    const model = tinyModel();
+    const [adapter, adapters] = [attachLora(model, { r: 2 }, 1), new Adapters(model)];
+    const [target, batch] = [trainable(model, none, adapter), createBatch(1)];
+    const loss = () => tf.tidy(() => tf.variableGrads(() => target.loss(batch, { tokensInStep: 5, seed: 1 }).total));
+    adapters.use();
+    expect(loss).toThrow("adapter 'default' is switched off or not on this model");
+    expect(loss).toThrow("switch it on with Adapters.use('default').");
+    adapters.use('default');
+    adapter.merge();
+    expect(loss).toThrow(
+      "adapter 'default' is merged into the base, so its factors take no part in a pass; unmerge it",
+    );
+    adapter.unmerge();
+    expect(loss).not.toThrow();
     model.dispose();
   });
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '@therapeutic-moe/kernels';
-import type { LoraAdapter } from '@therapeutic-moe/lora';
+import { adapterSwitch, type LoraAdapter } from '@therapeutic-moe/lora';
 import { type AuxiliaryWeights, auxiliaryLosses, domainLosses, gateMetrics } from './auxiliary-losses.js';
 import { type CausalLm, notFiniteGate } from './causal-lm.js';
 import { routedLayers } from './mixture-layers.js';
@@ -49,7 +49,7 @@ const usualBiasRate = 0.001;
  * micro-batches are in proportion to the counted ones; the balances are of means, taken per micro-batch, and a limited
  * capacity is shared out per micro-batch. Padding visits no expert.
  *
- * @throws when the model is frozen and there is no adapter, or a bias rate is given and the model has no balance bias; from `loss`, when the arrays do not fit the batch,
+ * @throws when the model is frozen and there is no adapter, or a bias rate is given and the model has no balance bias; from `loss`, when the adapter is switched off or merged, the arrays do not fit the batch,
  *   an id is outside the vocabulary, a domain has no expert, or the step counts no token.
  */
 export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: LoraAdapter): TrainableModel {
@@ -70,6 +70,7 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
     buffers: () => (adapter ? new Map() : model.buffers()),
     loss(batch, { tokensInStep, seed }) {
       checkBatch(batch, model.vocabSize, domains);
+      if (adapter) checkAtWork(model, adapter);
       if (!(tokensInStep > 0)) {
         throw new Error(`trainable.loss: tokensInStep must be above 0, got ${tokensInStep}; a step counts some token.`);
       }
@@ -105,6 +106,20 @@ export function trainable(model: CausalLm, weights: AuxiliaryWeights, adapter?: 
         mixture.balance(expertLoadByLayer.slice(i * domains, (i + 1) * domains), rate);
     },
   };
+}
+
+/** The passes of a loss must go through the adapter, or its factors get no gradient. */
+function checkAtWork(model: CausalLm, adapter: LoraAdapter): void {
+  const { name, merged } = adapter;
+  const state = adapterSwitch(model);
+  if (merged)
+    throw new Error(
+      `trainable.loss: adapter '${name}' is merged into the base, so its factors take no part in a pass; unmerge it to train it.`,
+    );
+  if (state?.adapters.get(name) !== adapter || !state.active.includes(name))
+    throw new Error(
+      `trainable.loss: adapter '${name}' is switched off or not on this model, so its factors take no part in a pass; switch it on with Adapters.use('${name}').`,
+    );
 }
 
 function checkBatch({ batch, seq, ids, targets, mask, domains }: TokenBatch, vocabSize: number, experts: number): void {

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { groupedMatMul } from '@therapeutic-moe/kernels';
 import { normalVariable } from './initialise.js';
+import type { ApplyContext } from './linear.js';
 import type { Parameters } from './parameters.js';
 
 /** One matrix per expert: trained, or frozen in fewer bytes. */
@@ -13,15 +14,16 @@ export interface StackedLayer {
    *
    * @param x `[rows, inputSize]`.
    * @param offsets `experts + 1` row numbers, or the same as int32 `[experts + 1]`.
+   * @param context for a layer with adapters.
    * @returns `[rows, outputSize]`. Caller disposes.
    */
-  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D): tf.Tensor2D;
+  applyGrouped(x: tf.Tensor2D, offsets: readonly number[] | tf.Tensor1D, context?: ApplyContext): tf.Tensor2D;
   /**
    * Rows through one expert's matrix: the plain way, one expert at a time.
    *
    * @param x `[rows, inputSize]`. @returns `[rows, outputSize]`. Caller disposes.
    */
-  applyExpert(x: tf.Tensor2D, expert: number): tf.Tensor2D;
+  applyExpert(x: tf.Tensor2D, expert: number, context?: ApplyContext): tf.Tensor2D;
   /** A new layer whose weight is what `change` makes of this one's; the caller owns it. */
   rebuild(change: (stacked: tf.Tensor) => tf.Tensor): StackedLayer;
   /** The weight as float32 `[experts, inputSize, outputSize]`, whatever it is stored as. Caller disposes. */

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { attachLora, saveAdapter } from '@therapeutic-moe/lora';
+import { attachLora, type LoraConfig, saveAdapter } from '@therapeutic-moe/lora';
 import { CausalLm, loadModelDirectory, presets, saveModelDirectory } from '@therapeutic-moe/model';
 import { CHAT_SPECIAL_TOKENS, chatTokenizerConfig, Tokenizer, trainBpe } from '@therapeutic-moe/tokenizer';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -70,10 +70,16 @@ it('keeps conversations as it is asked to', async () => {
 });
 
 /** A folder with an adapter as training leaves it. */
-async function adapterFolder(name: string, seed: number, loraAlpha: number): Promise<string> {
+async function adapterFolder(
+  name: string,
+  seed: number,
+  loraAlpha: number,
+  settings: Partial<LoraConfig> = {},
+): Promise<string> {
   const model = await loadModelDirectory(folder);
-  const adapter = attachLora(model, { r: 2, loraAlpha }, seed);
-  for (const { b } of adapter.layers.values()) tf.tidy(() => b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', seed)));
+  const adapter = attachLora(model, { r: 2, loraAlpha, ...settings }, seed);
+  for (const { b } of [...adapter.layers.values(), ...adapter.stacks.values()])
+    tf.tidy(() => b.assign(tf.randomNormal(b.shape, 0, 1, 'float32', seed)));
   const path = join(folder, name);
   await saveAdapter(adapter, path);
   model.dispose();
@@ -87,7 +93,8 @@ async function reply(model: LanguageModel, prompt: string): Promise<string> {
 }
 
 it('answers under the name of each adapter as a model does that it is merged into, and by the base as before', async () => {
-  const [calm, warm] = [await adapterFolder('calm', 1, 40), await adapterFolder('warm', 2, 40)];
+  const onExperts = { targetModules: [], targetParameters: ['experts.down_proj'] };
+  const [calm, warm] = [await adapterFolder('calm', 1, 40), await adapterFolder('warm', 2, 40, onExperts)];
   const alone = [];
   for (const adapter of [undefined, calm, warm]) {
     const model = await loadModel(folder, { backend: 'cpu', adapter });
