@@ -123,7 +123,7 @@ describe('openCheckpoint with an index', () => {
     7,
   ])('refuses a shard named %j', async (shard) => {
     await expect(openCheckpoint(await indexed({ b: shard }))).rejects.toThrow(
-      `tensor "b": expected the shard to be a plain file name ending in .safetensors, got ${JSON.stringify(shard)}`,
+      `tensor "b": expected the shard to be a plain file name ending in .safetensors, got ${JSON.stringify(shard).replace('\x7f', '\\u007f')}`,
     );
   });
 

@@ -146,7 +146,7 @@ describeOnBackends('Adapters', () => {
 
   const answer2 = (base: Linear) => tf.tidy(() => base.apply(x()));
 
-  it('that are off the model are not taken off again, nor for those that took their name', () => {
+  it('that are off the model are not taken off again, nor for those that took their name', async () => {
     const stale = add('warm', 1);
     adapters.delete('warm');
     const warm = add('warm', 2);
@@ -156,7 +156,7 @@ describeOnBackends('Adapters', () => {
       expect(() => end(host, stale)).toThrow(`${where}: this adapter 'warm' is not on the model, or not any more`);
     expect(adapters.get('warm')).toBe(warm);
     const after = answer();
-    expect(after.dataSync()).toEqual(before.dataSync());
+    expect(await after.data()).toEqual(await before.data());
     tf.dispose([before, after]);
   });
 

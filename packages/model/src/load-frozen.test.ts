@@ -63,7 +63,9 @@ describeOnBackends('a frozen load', (backend) => {
           );
           const expected = packRows(rows, [outputs, inputs], dtype);
           const { packed, scales } = sink.take();
-          const differs = (await packed.data<'int32'>()).findIndex((word, i) => word !== expected.packed[i]);
+          const { buffer, byteOffset, length } = await packed.data(); // words, whatever the backend keeps them as
+          const words = new Int32Array(buffer, byteOffset, length);
+          const differs = words.findIndex((word, i) => word !== expected.packed[i]);
           expect([packed.size, differs]).toEqual([expected.packed.length, -1]);
           if (scales) await expectClose(scales, [...expected.scales!], 0);
           packed.dispose();
