@@ -32,9 +32,9 @@ import { DecoderSession, type SessionOptions } from './decoder-session.js';
 import { type FeedForwardPass, MixtureFeedForward } from './feed-forward.js';
 import { frozenLayers } from './frozen-layers.js';
 import { keptTokens } from './kv-bytes.js';
-import { mixtureLayers } from './mixture-layers.js';
 import type { ModelConfig } from './model-config.js';
 import { hasWaves, isAbsolute } from './positions-config.js';
+import { checkReplay, underLayers } from './replay.js';
 import { maxPositions, morePositions, rotarySettings } from './rotary-positions.js';
 import { layerCache } from './sequence-cache.js';
 
@@ -244,19 +244,7 @@ export class CausalLm implements LinearHost {
       throw new Error(
         `model.forward: mask must be 1 for real tokens and 0 for padding, got ${mask![unclear]} at ${unclear}.`,
       );
-    const layers = mixtureLayers(this.config);
-    for (const [at, { numExperts, numExpertsPerTok }] of (replay ?? []).entries()) {
-      if (numExperts !== mixture?.numExperts || numExpertsPerTok !== mixture.numExpertsPerTok) {
-        throw new Error(
-          `model.forward: replay of layer ${layers[at] ?? at} chose ${numExpertsPerTok} of ${numExperts} experts, this model ${mixture?.numExpertsPerTok ?? 0} of ${mixture?.numExperts ?? 0}; record it with this model.`,
-        );
-      }
-    }
-    if (replay && replay.length !== layers.length) {
-      throw new Error(
-        `model.forward: replay must have the choices of ${layers.length} layers, got ${replay.length}; record them with this model.`,
-      );
-    }
+    if (replay) checkReplay(replay, this.config);
   }
 
   #checkAdapters(batch: number, adapters: ForwardOptions['adapters']): void {
@@ -283,7 +271,7 @@ export class CausalLm implements LinearHost {
       realTokens: Array.from(mask).filter((one) => one !== 0).length,
     };
     const seed = context?.dropoutSeed;
-    const recorded = replay && underLayers(replay, mixtureLayers(this.config));
+    const recorded = replay && underLayers(replay, this.config);
     return (layer) => ({
       sequences: { batch, seq },
       ...(context && { context }),
@@ -412,13 +400,6 @@ function attentionCache(
 ): AttentionPass['cache'] {
   const levels = sequenceCache && { ...layerCache(sequenceCache, layer), start };
   return cache && { store: cache, layer, ...(levels && { levels }) };
-}
-
-/** Recorded choices under the numbers of their layers; none where a layer is dense. */
-function underLayers(replay: RoutingReplay, layers: readonly number[]): RoutingReplay {
-  const recorded: RoutingReplay[number][] = [];
-  for (const [i, layer] of layers.entries()) recorded[layer] = replay[i]!;
-  return recorded;
 }
 
 /** What is wrong when a router's gate gives a number that is none; top-k would still send the token somewhere. */

@@ -3,6 +3,7 @@ import { attachLora, attachLoraFromBase, type LoraConfig } from '@therapeutic-mo
 import { describeOnBackends } from '@therapeutic-moe/test-kit';
 import { describe, expect, it } from 'vitest';
 import { frozenModel } from '../test/frozen-model.js';
+import { nemoConfig } from '../test/nemo-config.js';
 import { peakBytes } from '../test/peak-bytes.js';
 import {
   CausalLm,
@@ -14,23 +15,13 @@ import {
   type WeightDtype,
 } from './index.js';
 
-const nemo = resolveConfig({
-  vocabSize: 131_072,
-  hiddenSize: 5120,
-  intermediateSize: 14_336,
-  numHiddenLayers: 40,
-  numAttentionHeads: 32,
-  numKeyValueHeads: 8,
-  headDim: 128,
-  maxPositionEmbeddings: 131_072,
-});
 const lora = { r: 16, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] };
 const usual = { weights: 'bfloat16', lora, batch: 1, seq: 2048, serveTokens: 8192 } as const;
 
 describe('memoryPlan', () => {
   it('plans Mistral-Nemo in bfloat16 with an adapter of rank 16, by hand', () => {
     const norms = (2 * 40 + 1) * 5120;
-    const { weights, adapter, thawed, training, serving } = memoryPlan(nemo, usual);
+    const { weights, adapter, thawed, training, serving } = memoryPlan(nemoConfig, usual);
     expect(weights).toBe(24_495_564_800 + 2 * norms); // norms take two bytes more each
     expect(adapter).toBe(4 * 19_660_800);
     expect(thawed).toBe(4 * 131_072 * 5120);
@@ -47,24 +38,24 @@ describe('memoryPlan', () => {
   });
 
   it('says that the 12B shape fits 80 GB with checkpointing, and does not at 2048 tokens without', () => {
-    const { training, serving } = memoryPlan(nemo, usual);
+    const { training, serving } = memoryPlan(nemoConfig, usual);
     expect(training!.checkpointedTotal).toBeLessThan(80e9);
     expect(training!.total).toBeGreaterThan(80e9);
-    expect(memoryPlan(nemo, { ...usual, seq: 512 }).training!.total).toBeLessThan(80e9);
+    expect(memoryPlan(nemoConfig, { ...usual, seq: 512 }).training!.total).toBeLessThan(80e9);
     expect(serving.total).toBeLessThan(80e9);
   });
 
   it('plans a model whose mixtures stand in some layers alone', () => {
     const mixture = { numExperts: 4, numExpertsPerTok: 2, softmaxOrder: 'before-top-k', normTopkProb: true } as const;
-    const some = resolveConfig({ ...nemo, mixture: { ...mixture, layers: [10, 20, 30, 39] } });
-    const more = memoryPlan(some, usual).weights - memoryPlan(nemo, usual).weights;
+    const some = resolveConfig({ ...nemoConfig, mixture: { ...mixture, layers: [10, 20, 30, 39] } });
+    const more = memoryPlan(some, usual).weights - memoryPlan(nemoConfig, usual).weights;
     expect(more).toBe(4 * (2 * 3 * 3 * 5120 * 14_336 + 4 * 4 * 5120)); // three experts more each, and float32 gates
   });
 
   it('plans no training of frozen weights without an adapter', () => {
     const { batch, seq, serveTokens } = usual;
-    expect(memoryPlan(nemo, { weights: 'int8', batch, seq, serveTokens }).training).toBeUndefined();
-    expect(memoryPlan(nemo, { weights: 'float32', batch, seq, serveTokens }).training!.gradients).toBe(
+    expect(memoryPlan(nemoConfig, { weights: 'int8', batch, seq, serveTokens }).training).toBeUndefined();
+    expect(memoryPlan(nemoConfig, { weights: 'float32', batch, seq, serveTokens }).training!.gradients).toBe(
       4 * 12_247_782_400,
     );
   });

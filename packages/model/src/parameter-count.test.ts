@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@therapeutic-moe/test-kit';
 import { attachLora } from '@therapeutic-moe/lora';
 import { describe, expect, it } from 'vitest';
+import { nemoConfig } from '../test/nemo-config.js';
 import { tinyConfig } from '../test/tiny-model.js';
-import { CausalLm, countParameters, kvValuesPerToken, type ModelConfig, presets, resolveConfig } from './index.js';
+import { CausalLm, countParameters, kvValuesPerToken, type ModelConfig, presets } from './index.js';
 
 const sizeOf = (variables: ReadonlyMap<string, tf.Variable>) =>
   [...variables.values()].reduce((sum, { size }) => sum + size, 0);
@@ -56,26 +57,15 @@ describe('countParameters', () => {
   });
 
   it('gives Mistral-Nemo 12,247,782,400, its rank-16 adapter 19,660,800, and 163,840 bytes of cache per token', () => {
-    const nemo = resolveConfig({
-      vocabSize: 131_072,
-      hiddenSize: 5120,
-      intermediateSize: 14_336,
-      numHiddenLayers: 40,
-      numAttentionHeads: 32,
-      numKeyValueHeads: 8,
-      headDim: 128,
-      maxPositionEmbeddings: 131_072,
-      ropeTheta: 1e6,
-    });
     const lora = { r: 16, targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'] };
-    expect(countParameters(nemo)).toEqual({
+    expect(countParameters(nemoConfig)).toEqual({
       total: 12_247_782_400,
       trainable: 12_247_782_400,
       activePerToken: 12_247_782_400,
     });
-    expect(countParameters(nemo, lora).trainable).toBe(19_660_800);
-    expect(countParameters(nemo, { r: 16, targetModules: 'all-linear' }).trainable).toBe(57_016_320);
-    expect(2 * kvValuesPerToken(nemo)).toBe(163_840);
+    expect(countParameters(nemoConfig, lora).trainable).toBe(19_660_800);
+    expect(countParameters(nemoConfig, { r: 16, targetModules: 'all-linear' }).trainable).toBe(57_016_320);
+    expect(2 * kvValuesPerToken(nemoConfig)).toBe(163_840);
   });
 
   it('refuses an adapter that cannot be', () => {

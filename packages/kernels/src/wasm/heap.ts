@@ -22,6 +22,21 @@ interface WasmBackend extends tf.KernelBackend {
 
 type Address = number;
 
+/** A product with a frozen weight: `m` rows of `x`, an `n` and a `k`, into rows of `c` that are `ldc` floats apart. */
+type FrozenProduct = (
+  kind: number,
+  m: number,
+  n: number,
+  k: number,
+  x: Address,
+  packed: Address,
+  rowBytes: number,
+  scales: Address,
+  c: Address,
+  ldc: number,
+  scratch: Address,
+) => void;
+
 /** The exports of `assembly/index.ts`; sizes are counts, addresses are byte offsets. */
 export interface KernelModule {
   gemm(
@@ -62,32 +77,8 @@ export interface KernelModule {
     scales: Address,
     y: Address,
   ): void;
-  frozenGemm(
-    kind: number,
-    m: number,
-    n: number,
-    k: number,
-    x: Address,
-    packed: Address,
-    rowBytes: number,
-    scales: Address,
-    c: Address,
-    ldc: number,
-    scratch: Address,
-  ): void;
-  frozenGemmBack(
-    kind: number,
-    m: number,
-    n: number,
-    k: number,
-    y: Address,
-    packed: Address,
-    rowBytes: number,
-    scales: Address,
-    c: Address,
-    ldc: number,
-    scratch: Address,
-  ): void;
+  frozenGemm: FrozenProduct;
+  frozenGemmBack: FrozenProduct;
   frozenScratchBytes(): number;
   attendOne(
     q: Address,
